@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What an image is, read only.
+
+pub mod eltorito;
+pub mod erofs;
+pub mod initrd;
+pub mod iso9660;
+pub mod isomd5;
+pub mod root;
+pub mod squashfs;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Write a live image to a USB stick, give it a memory, and prove what is on it.
+//!
+//! The way from a command to a stick is one line:
+//!
+//! ```text
+//! Request + facts (image, disk) → plan (pure, printable) → apply → events → report
+//! ```
+//!
+//! Rules that every module keeps:
+//!
+//! * Nothing is written that the plan did not list, byte range by byte range.
+//! * Parsers take bytes, trust no length, and never panic: they run as root on files from the internet.
+//! * A byte offset, a 512-byte sector and a 2048-byte block are three types (see [`units`]).
+//! * Front ends ([`ui`]) build requests and consume events; they decide nothing.
+
+pub mod boot;
+pub mod disk;
+pub mod image;
+pub mod patch;
+pub mod plan;
+pub mod read;
+pub mod superblock;
+pub mod table;
+pub mod units;

@@ -3,6 +3,7 @@
 
 pub mod eltorito;
 pub mod erofs;
+pub mod ext4;
 pub mod initrd;
 pub mod iso9660;
 pub mod isomd5;

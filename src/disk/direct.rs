@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The medium while it is written and read back: exclusive, locked, and past the page cache.
+//!
+//! * A disk is opened with `O_EXCL`: the kernel refuses while anything on it is mounted, swapped to or held, in
+//!   whatever namespace. Nothing below `/dev` is ever created.
+//! * `O_DIRECT` makes reads come from the medium. Where the system refuses it, [`Bypass::None`] says so, and
+//!   [`super::proof::ReadProof`] says how much the medium really gave.
+//! * Direct I/O moves whole grains (the logical sector). Anything else goes through a buffer, reading what the grain
+//!   held before; nothing outside the range that was asked for changes, and a file gets no longer than was written.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, OFlags, StatxFlags};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use super::buffer::{ALIGN, Buffer};
+use super::lock::Lock;
+use super::{DevNumber, shown};
+use crate::read::{ReadAt, ReadError};
+use crate::units::{Bytes, Extent, MIB};
+
+/// What unaligned I/O goes through.
+const BOUNCE: u64 = MIB;
+
+/// What a medium is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A whole disk.
+    Disk,
+    /// A regular file that exists.
+    File,
+    /// A regular file that must not exist yet.
+    NewFile,
+}
+
+/// Whether reads go past the page cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bypass {
+    /// `O_DIRECT` is in force.
+    Direct,
+    /// It is not, for this reason.
+    None(String),
+}
+
+/// What a medium refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediumError {
+    /// Something on the disk is in use.
+    #[error("{} is in use: something on it is mounted, is swap, or belongs to another device; unmount it or choose another disk", shown(.path))]
+    InUse {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Another program holds the lock.
+    #[error("{} is locked by another program, which may be writing to it; wait for that and try again", shown(.path))]
+    Locked {
+        /// The target.
+        path: PathBuf,
+    },
+    /// The system does not let it be written to.
+    #[error("{} is read-only; look for a write-protect switch", shown(.path))]
+    ReadOnly {
+        /// The target.
+        path: PathBuf,
+    },
+    /// An empty reader.
+    #[error("{} has no medium in it; put one in and list the disks again", shown(.path))]
+    NoMedium {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Another kind of file than the plan was made for.
+    #[error("{} is no {expected} any more; list the disks again", shown(.path))]
+    Kind {
+        /// The target.
+        path: PathBuf,
+        /// "disk", "regular file".
+        expected: &'static str,
+    },
+    /// A file would be made among the device nodes.
+    #[error("{} would be a new file among the devices; check the name", shown(.path))]
+    InDev {
+        /// The target.
+        path: PathBuf,
+    },
+    /// It cannot be opened for another reason.
+    #[error("opening {}: {source}", shown(.path))]
+    Open {
+        /// The target.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading, writing or flushing failed.
+    #[error("{doing} {len} bytes at byte {at} of {}: {source}", shown(.path))]
+    Io {
+        /// "writing", "reading".
+        doing: &'static str,
+        /// The target.
+        path: PathBuf,
+        /// Where.
+        at: Bytes,
+        /// How much.
+        len: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What was written may not have reached the medium.
+    #[error("flushing {} to the medium: {source}; what is on it is not known", shown(.path))]
+    Flush {
+        /// The target.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl MediumError {
+    pub(super) fn opening(path: &Path, source: io::Error) -> MediumError {
+        let path = path.to_path_buf();
+        match Errno::from_io_error(&source) {
+            Some(Errno::BUSY) => MediumError::InUse { path },
+            Some(Errno::ROFS) => MediumError::ReadOnly { path },
+            Some(Errno::NOMEDIUM) => MediumError::NoMedium { path },
+            _ => MediumError::Open { path, source },
+        }
+    }
+}
+
+/// A disk or file that is open for nobody else.
+#[derive(Debug)]
+pub struct Medium {
+    file: File,
+    lock: Lock,
+    path: PathBuf,
+    is_disk: bool,
+    dev: DevNumber,
+    /// Of a disk; a file's changes.
+    size: Bytes,
+    grain: Bytes,
+    bypass: Bypass,
+}
+
+impl Medium {
+    /// Locks and opens the target at `path`, which must be free of symbolic links if it is a file.
+    pub fn open(path: &Path, kind: Kind) -> Result<Medium, MediumError> {
+        if kind == Kind::NewFile {
+            create(path)?;
+        }
+        let lock = Lock::take(path)?;
+        Medium::open_locked(lock, kind)
+    }
+
+    /// Opens what `lock` is a lock on.
+    pub fn open_locked(lock: Lock, kind: Kind) -> Result<Medium, MediumError> {
+        let path = lock.path().to_path_buf();
+        let failed = |source| MediumError::opening(&path, source);
+        let meta = lock.file().metadata().map_err(failed)?;
+        let is_disk = kind == Kind::Disk;
+        check_kind(&path, &meta, is_disk)?;
+        let extra = if is_disk {
+            OFlags::EXCL
+        } else {
+            OFlags::NOFOLLOW
+        };
+        let (file, refused) = match open_with(&path, extra | OFlags::DIRECT) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => {
+                let file = open_with(&path, extra).map_err(failed)?;
+                (file, Some("the file system does not support O_DIRECT"))
+            }
+            // A read-only disk answers EACCES, which root gets for no other reason.
+            Err(e) if is_disk && Errno::from_io_error(&e) == Some(Errno::ACCESS) => {
+                let path = path.clone();
+                return Err(MediumError::ReadOnly { path });
+            }
+            other => (other.map_err(failed)?, None),
+        };
+        let opened = file.metadata().map_err(failed)?;
+        check_kind(&path, &opened, is_disk)?;
+        let same =
+            (opened.dev(), opened.ino(), opened.rdev()) == (meta.dev(), meta.ino(), meta.rdev());
+        if !same {
+            let expected = if is_disk { "disk" } else { "regular file" };
+            return Err(MediumError::Kind { path, expected });
+        }
+        let grain = grain(&file, is_disk).map_err(failed)?;
+        let size = if is_disk {
+            Bytes(
+                rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0))
+                    .map_err(|e| failed(e.into()))?,
+            )
+        } else {
+            Bytes(opened.len())
+        };
+        let raw = if is_disk { opened.rdev() } else { opened.dev() };
+        let mut medium = Medium {
+            dev: DevNumber::from_raw(raw),
+            bypass: refused.map_or(Bypass::Direct, |why| Bypass::None(why.to_owned())),
+            file,
+            lock,
+            is_disk,
+            size,
+            grain,
+            path,
+        };
+        medium.try_direct()?;
+        Ok(medium)
+    }
+
+    /// Some file systems take the flag and refuse the first read.
+    fn try_direct(&mut self) -> Result<(), MediumError> {
+        let first = self
+            .grain
+            .index()
+            .filter(|len| self.size >= Bytes(*len as u64));
+        let Some(len) = first.filter(|_| self.bypass == Bypass::Direct) else {
+            return Ok(());
+        };
+        match self.file.read_at(&mut Buffer::new(len), 0) {
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => {
+                rustix::fs::fcntl_setfl(&self.file, OFlags::empty())
+                    .map_err(|e| MediumError::opening(&self.path, e.into()))?;
+                self.bypass = Bypass::None("direct reads are refused".to_owned());
+            }
+            // An unreadable first sector will be written over.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is a disk and no file.
+    pub fn is_disk(&self) -> bool {
+        self.is_disk
+    }
+
+    /// The number of the disk, or of the file system that holds the file: to compare with
+    /// [`super::Identity::dev`], which was pinned by name.
+    pub fn dev(&self) -> DevNumber {
+        self.dev
+    }
+
+    /// The open file's facts.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
+    }
+
+    /// Whether reads go past the page cache.
+    pub fn bypass(&self) -> &Bypass {
+        &self.bypass
+    }
+
+    /// I/O of whole, aligned grains needs no detour. The memory must be a [`Buffer`].
+    pub fn grain(&self) -> Bytes {
+        self.grain
+    }
+
+    /// How many bytes it holds now.
+    pub fn size(&self) -> Bytes {
+        if self.is_disk {
+            return self.size;
+        }
+        self.file
+            .metadata()
+            .map_or(self.size, |meta| Bytes(meta.len()))
+    }
+
+    /// Makes a file this long; a disk is as long as it is.
+    pub fn set_len(&self, size: Bytes) -> Result<(), MediumError> {
+        if self.is_disk {
+            return Ok(());
+        }
+        self.file
+            .set_len(size.0)
+            .map_err(|e| self.io("setting the length", size, 0, e))
+    }
+
+    /// Writes all of `bytes` at `at`.
+    pub fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), MediumError> {
+        let failed = |e| self.io("writing", at, bytes.len(), e);
+        if self.is_disk {
+            let end = at.checked_add(Bytes(bytes.len() as u64));
+            if end.is_none_or(|end| end > self.size) {
+                return Err(failed(io::Error::from(Errno::NOSPC)));
+            }
+        }
+        if self.goes_straight(at, bytes) {
+            return self.file.write_all_at(bytes, at.0).map_err(failed);
+        }
+        self.write_through_buffer(at, bytes).map_err(failed)
+    }
+
+    /// Fills `buf` from `at` on.
+    pub fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), MediumError> {
+        let (straight, len) = (self.goes_straight(at, buf), buf.len());
+        let done = if straight {
+            self.file.read_exact_at(buf, at.0)
+        } else {
+            self.read_through_buffer(at, buf)
+        };
+        done.map_err(|e| self.io("reading", at, len, e))
+    }
+
+    /// Makes everything written permanent, and forgets what the page cache holds of it.
+    pub fn flush(&self) -> Result<(), MediumError> {
+        rustix::fs::fdatasync(&self.file).map_err(|e| MediumError::Flush {
+            path: self.path.clone(),
+            source: e.into(),
+        })?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Drops clean pages of the medium from the page cache. Only a hint to the system: proof is counting.
+    pub fn forget(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
+    }
+
+    /// Flushes and closes the medium, and keeps the lock: partitions can be formatted, udev stays away.
+    pub fn release(self) -> Result<Lock, MediumError> {
+        self.flush()?;
+        Ok(self.lock)
+    }
+
+    fn goes_straight(&self, at: Bytes, memory: &[u8]) -> bool {
+        self.bypass != Bypass::Direct
+            || (at.0.is_multiple_of(self.grain.0)
+                && (memory.len() as u64).is_multiple_of(self.grain.0)
+                && memory.as_ptr().addr().is_multiple_of(ALIGN))
+    }
+
+    /// The grains around a range, in pieces that fit a buffer.
+    fn pieces(&self, at: Bytes, len: usize) -> impl Iterator<Item = Extent> + use<> {
+        let end = (at + Bytes(len as u64)).align_up(self.grain);
+        let mut next = at.align_down(self.grain);
+        std::iter::from_fn(move || {
+            let len = Bytes(BOUNCE).min(end - next);
+            let piece = Extent { at: next, len };
+            next += len;
+            (len > Bytes::ZERO).then_some(piece)
+        })
+    }
+
+    fn write_through_buffer(&self, at: Bytes, bytes: &[u8]) -> io::Result<()> {
+        let before = self.size();
+        let wanted = Extent {
+            at,
+            len: Bytes(bytes.len() as u64),
+        };
+        let mut buffer = Buffer::new(index(BOUNCE));
+        for piece in self.pieces(at, bytes.len()) {
+            let held = &mut buffer[..index(piece.len.0)];
+            if !wanted.contains(piece) {
+                self.read_what_is(piece.at, held)?;
+            }
+            crate::patch::lay(held, piece.at, at, bytes);
+            self.file.write_all_at(held, piece.at.0)?;
+        }
+        let (written, end) = (wanted.end().align_up(self.grain), wanted.end());
+        if !self.is_disk && written > before.max(end) {
+            self.file.set_len(before.max(end).0)?;
+        }
+        Ok(())
+    }
+
+    fn read_through_buffer(&self, at: Bytes, out: &mut [u8]) -> io::Result<()> {
+        if at + Bytes(out.len() as u64) > self.size() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut buffer = Buffer::new(index(BOUNCE));
+        for piece in self.pieces(at, out.len()) {
+            let held = &mut buffer[..index(piece.len.0)];
+            self.read_what_is(piece.at, held)?;
+            crate::patch::lay(out, at, piece.at, held);
+        }
+        Ok(())
+    }
+
+    /// Fills `buf` from `at`, with zeros beyond the end.
+    fn read_what_is(&self, at: Bytes, buf: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.file.read_at(&mut buf[done..], at.0 + done as u64) {
+                Ok(0) => break,
+                Ok(more) => {
+                    done += more;
+                    // The end of the file: direct I/O cannot go on from the middle of a grain.
+                    if !(more as u64).is_multiple_of(self.grain.0) {
+                        break;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        buf[done..].fill(0);
+        Ok(())
+    }
+
+    fn io(&self, doing: &'static str, at: Bytes, len: usize, source: io::Error) -> MediumError {
+        MediumError::Io {
+            doing,
+            path: self.path.clone(),
+            at,
+            len,
+            source,
+        }
+    }
+}
+
+impl ReadAt for Medium {
+    fn len(&self) -> Bytes {
+        self.size()
+    }
+
+    fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
+        let len = buf.len();
+        self.read_at(at, buf).map_err(|error| match error {
+            MediumError::Io { source, .. } => ReadError::Io { at, len, source },
+            other => ReadError::Io {
+                at,
+                len,
+                source: io::Error::other(other),
+            },
+        })
+    }
+}
+
+/// Lengths here are at most [`BOUNCE`].
+fn index(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+fn check_kind(path: &Path, meta: &Metadata, is_disk: bool) -> Result<(), MediumError> {
+    let (right, expected) = if is_disk {
+        (meta.file_type().is_block_device(), "disk")
+    } else {
+        (meta.is_file(), "regular file")
+    };
+    let path = path.to_path_buf();
+    right
+        .then_some(())
+        .ok_or(MediumError::Kind { path, expected })
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags((flags | OFlags::NOCTTY).bits().cast_signed())
+        .open(path)
+}
+
+/// Makes an empty file, with `O_EXCL`: nothing that exists, and no link, is followed or cut.
+fn create(path: &Path) -> Result<(), MediumError> {
+    let failed = |source| MediumError::opening(path, source);
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if parent.canonicalize().map_err(failed)?.starts_with("/dev") {
+        let path = path.to_path_buf();
+        return Err(MediumError::InDev { path });
+    }
+    File::create_new(path).map_err(failed)?;
+    Ok(())
+}
+
+/// The unit of direct I/O: a disk's logical sector; for a file what the file system says (statx `DIOALIGN`,
+/// Linux 6.1), at least 4096, which is a multiple of what any of them asks for.
+fn grain(file: &File, is_disk: bool) -> io::Result<Bytes> {
+    if is_disk {
+        let sector = rustix::fs::ioctl_blksszget(file)?;
+        return Ok(Bytes(u64::from(sector.max(512))));
+    }
+    let stat = rustix::fs::statx(
+        file,
+        "",
+        rustix::fs::AtFlags::EMPTY_PATH,
+        StatxFlags::DIOALIGN,
+    );
+    let asked = stat.map_or(0, |stat| u64::from(stat.stx_dio_offset_align));
+    Ok(Bytes(asked.max(4096)))
+}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is on a disk now, for the confirmation: file systems, their labels and how full they are.
+//!
+//! With the feature `blkid`, util-linux's libblkid names them; without it, [`crate::superblock`]. Of libblkid only
+//! superblock values of whole regions are asked for. A region that cannot be read is reported as such: a dying stick
+//! must still be one that can be talked about.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::direct::MediumError;
+use super::{Disk, Reason};
+use crate::read::{ReadAt, Source, Window};
+use crate::units::{Bytes, Extent};
+
+/// A part of a disk to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// For people: "sdb1".
+    pub name: String,
+    /// Where it lies on the disk.
+    pub extent: Extent,
+}
+
+/// What a region holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Content {
+    /// The region's name.
+    pub name: String,
+    /// Where it lies on the disk.
+    pub extent: Extent,
+    /// What it is, in blkid's word for it: "vfat", "`crypto_LUKS`"; `None` if nothing is known to be there.
+    pub kind: Option<String>,
+    /// Label.
+    pub label: Option<String>,
+    /// UUID.
+    pub uuid: Option<String>,
+    /// Used bytes, where the superblock says.
+    pub used: Option<Bytes>,
+    /// Why it could not be looked at.
+    pub unreadable: Option<String>,
+}
+
+/// What a disk holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Contents {
+    /// Region by region, as they were asked for.
+    pub all: Vec<Content>,
+}
+
+/// What a superblock says.
+#[derive(Default)]
+struct Found {
+    kind: Option<String>,
+    label: Option<String>,
+    uuid: Option<String>,
+}
+
+impl Contents {
+    /// Those of `regions` on the disk (or file) at `path`, which holds `size` bytes.
+    pub fn read(path: &Path, size: Bytes, regions: &[Region]) -> Result<Contents, MediumError> {
+        let file = File::open(path).map_err(|e| MediumError::opening(path, e))?;
+        let source = Source::new(file, size);
+        let look = |region: &Region| content(&source, region);
+        let all = regions.iter().map(look).collect();
+        Ok(Contents { all })
+    }
+
+    /// Reasons against writing over it: members of what spans devices, active or not.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let member = |content: &Content| {
+            let of = content.kind.clone().filter(|kind| spans_devices(kind))?;
+            Some(Reason::Member {
+                device: content.name.clone(),
+                of,
+            })
+        };
+        self.all.iter().filter_map(member).collect()
+    }
+}
+
+/// Types that libblkid gives to members of arrays, pools and volume groups (util-linux, libblkid/src/superblocks).
+/// A btrfs is none: one with a seed has several devices on one stick.
+fn spans_devices(kind: &str) -> bool {
+    // "LVM2_member", "linux_raid_member", "isw_raid_member", "zfs_member", "LVM1_member", "VMFS_volume_member".
+    kind.ends_with("_member")
+        || matches!(
+            kind,
+            "bcache" | "drbd" | "ceph_bluestore" | "DM_snapshot_cow"
+        )
+}
+
+impl Disk {
+    /// The whole disk and each of its partitions, as far as the kernel knows them.
+    pub fn regions(&self) -> Vec<Region> {
+        let whole = Region {
+            name: self.name.clone(),
+            extent: Extent {
+                at: Bytes::ZERO,
+                len: self.size,
+            },
+        };
+        let parts = self.partitions.iter().map(|part| Region {
+            name: part.name.clone(),
+            extent: part.extent,
+        });
+        std::iter::once(whole).chain(parts).collect()
+    }
+}
+
+fn content(source: &Source, region: &Region) -> Content {
+    let window = Window::new(source, region.extent);
+    let extent = Extent {
+        at: region.extent.at.min(source.len()),
+        len: window.len(),
+    };
+    let found = identify(source, extent);
+    let unreadable = found.as_ref().err().cloned();
+    let found = found.unwrap_or_default();
+    let used = found
+        .kind
+        .as_deref()
+        .and_then(|kind| super::used::used(kind, &window));
+    Content {
+        name: region.name.clone(),
+        extent: region.extent,
+        kind: found.kind,
+        label: found.label,
+        uuid: found.uuid,
+        used,
+        unreadable,
+    }
+}
+
+/// Asks libblkid's superblock chain about a range of an open file.
+#[cfg(feature = "blkid")]
+fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
+    use blkid::prober::{ProbeState, Prober};
+    use std::os::fd::AsRawFd;
+
+    if extent.len == Bytes::ZERO {
+        // To libblkid, a size of zero means everything that follows.
+        return Ok(Found::default());
+    }
+    let signed = |n: Bytes| i64::try_from(n.0).map_err(|_| "too large for libblkid".to_owned());
+    let (at, len) = (signed(extent.at)?, signed(extent.len)?);
+    let run = || {
+        let mut prober = Prober::new()?;
+        // The file outlives the prober: `source` is borrowed until this function returns.
+        prober.set_device(source.file().as_raw_fd(), at, Some(len))?;
+        let state = match prober.do_safe_probe()? {
+            // Remains of a second file system: name the first one found.
+            ProbeState::Ambivalent => {
+                prober.reset_probe();
+                prober.do_probe()?
+            }
+            other => other,
+        };
+        let value = |name: &str| {
+            // A value that is there but is no UTF-8 is none.
+            let known = prober.has_value(name).unwrap_or(false);
+            let value = known.then(|| prober.lookup_value(name).ok())??;
+            super::sysfs::printable(value.as_bytes())
+        };
+        Ok::<_, blkid::BlkIdError>(if state == ProbeState::Success {
+            Found {
+                kind: value("TYPE"),
+                label: value("LABEL"),
+                uuid: value("UUID"),
+            }
+        } else {
+            Found::default()
+        })
+    };
+    run().map_err(|e| e.to_string())
+}
+
+/// Asks this program's own reading of superblocks about a range of an open file.
+#[cfg(not(feature = "blkid"))]
+fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
+    superblock(&Window::new(source, extent))
+}
+
+/// The place where [`crate::superblock`] answers.
+#[cfg(not(feature = "blkid"))]
+#[allow(clippy::unnecessary_wraps)]
+fn superblock(_source: &dyn ReadAt) -> Result<Found, String> {
+    Ok(Found::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{GIB, MIB};
+    use std::process::Command;
+
+    fn run(tool: &str, args: &[&str]) -> String {
+        let output = Command::new(tool).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{tool} {args:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn region(name: &str, at: u64, len: u64) -> Region {
+        let (at, len) = (Bytes(at), Bytes(len));
+        let name = name.to_owned();
+        Region {
+            name,
+            extent: Extent { at, len },
+        }
+    }
+
+    /// File systems side by side in one file, as partitions are on a disk.
+    #[test]
+    fn regions_are_named_as_the_blkid_program_names_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let makers: [(&str, &str, &[&str]); 3] = [
+            ("ext", "mkfs.ext4", &["-q", "-L", "WORK"]),
+            ("fat", "mkfs.vfat", &["-F", "32", "-n", "STICK"]),
+            ("swap", "mkswap", &["-q", "-L", "swap1"]),
+        ];
+        let disk = File::create(path("disk")).unwrap();
+        disk.set_len(GIB).unwrap();
+        let mut regions = Vec::new();
+        let mut at = MIB;
+        for (name, tool, options) in makers {
+            let file = path(name);
+            File::create(&file).unwrap().set_len(128 * MIB).unwrap();
+            let args = [options, &[file.as_str()]].concat();
+            run(tool, &args);
+            let mut from = File::open(&file).unwrap();
+            let mut to = &disk;
+            std::io::Seek::seek(&mut to, std::io::SeekFrom::Start(at)).unwrap();
+            std::io::copy(&mut from, &mut to).unwrap();
+            regions.push(region(name, at, 128 * MIB));
+            at += 200 * MIB;
+        }
+        regions.push(region("nothing", 900 * MIB, 10 * MIB));
+        regions.push(region("beyond", 2 * GIB, MIB));
+        let contents = Contents::read(path("disk").as_ref(), Bytes(GIB), &regions).unwrap();
+        for (content, (name, _, _)) in contents.all.iter().zip(makers) {
+            let said = |tag| run("blkid", &["-p", "-o", "value", "-s", tag, &path(name)]);
+            assert_eq!(content.kind.as_deref(), Some(said("TYPE").trim()));
+            assert_eq!(content.label.as_deref(), Some(said("LABEL").trim()));
+            assert_eq!(content.uuid.as_deref(), Some(said("UUID").trim()));
+        }
+        assert_eq!(contents.all[3].kind, None);
+        assert_eq!(contents.all[4].kind, None);
+        assert_eq!(contents.reasons(), []);
+    }
+
+    #[test]
+    fn used_space_is_what_other_programs_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("fs");
+        let path = file.to_str().unwrap();
+        let image = File::create(&file).unwrap();
+        image.set_len(256 * MIB).unwrap();
+        let used = || {
+            let all = [region("fs", 0, 256 * MIB)];
+            Contents::read(&file, Bytes(256 * MIB), &all).unwrap().all[0]
+                .used
+                .unwrap()
+                .0
+        };
+
+        run("mkfs.ext4", &["-q", "-b", "4096", path]);
+        let said = run("dumpe2fs", &["-h", path]);
+        let field = |name: &str| -> u64 {
+            let line = said.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        assert_eq!(
+            used(),
+            (field("Block count:") - field("Free blocks:")) * 4096
+        );
+
+        run("wipefs", &["-q", "-a", path]);
+        run("mkfs.vfat", &["-F", "32", "-s", "8", path]);
+        let payload = dir.path().join("payload");
+        std::fs::write(&payload, vec![1; 3 << 20]).unwrap();
+        run(
+            "mcopy",
+            &["-i", path, payload.to_str().unwrap(), "::/payload"],
+        );
+        // One cluster of 4 KiB is the root directory.
+        assert_eq!(used(), (3 << 20) + 4096);
+    }
+
+    #[test]
+    fn members_of_arrays_are_reasons() {
+        let content = |kind: &str| Content {
+            name: "sdb1".into(),
+            extent: region("", 0, 1).extent,
+            kind: Some(kind.into()),
+            label: None,
+            uuid: None,
+            used: None,
+            unreadable: None,
+        };
+        let all = ["LVM2_member", "vfat", "zfs_member", "btrfs"].map(content);
+        let reasons = Contents { all: all.into() }.reasons();
+        let said: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["sdb1 is LVM2_member", "sdb1 is zfs_member"]);
+    }
+}

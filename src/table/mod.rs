@@ -392,3 +392,135 @@ fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
         place.copy_from_slice(field);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn new(at: Bytes, len: Bytes) -> NewPartition {
+        NewPartition {
+            extent: Extent { at, len },
+            name: "x".to_owned(),
+            what: Use::LinuxData,
+            unique: Uuid::from_u128(1),
+        }
+    }
+
+    #[test]
+    fn a_partition_in_the_wrong_place_changes_nothing() {
+        for image in [gpt::tests::image(128, &[(70, 80)]), mbr::tests::chained()] {
+            let table = Table::read(&image).unwrap();
+            let medium = Bytes::mib(64);
+            let four = Bytes::mib(4);
+            let cases = [
+                vec![new(Bytes(32768), four)],
+                vec![new(four + Bytes(1), four)],
+                vec![new(four, four + Bytes(1))],
+                vec![new(four, Bytes::ZERO)],
+                vec![new(four, medium)],
+                vec![new(Bytes::mib(8), four), new(four, four)],
+                vec![new(four, four), new(Bytes::mib(7), four)],
+                vec![new(Bytes(u64::MAX - 511), Bytes(512))],
+            ];
+            for case in cases {
+                let mut draft = Draft::new(&image);
+                let refused = table.add(&mut draft, medium, &case).unwrap_err();
+                assert!(
+                    matches!(
+                        refused,
+                        TableError::Misplaced { .. } | TableError::TooLarge { .. }
+                    ),
+                    "{refused}"
+                );
+                assert_eq!(draft.patches().unwrap(), []);
+            }
+        }
+        let image = gpt::tests::image(128, &[]);
+        let table = Table::read(&image).unwrap();
+        let mut draft = Draft::new(&image);
+        let mut long = new(Bytes::mib(4), Bytes::mib(4));
+        long.name = "x".repeat(37);
+        let refused = table.add(&mut draft, Bytes::mib(64), &[long]);
+        assert!(matches!(refused, Err(TableError::NameTooLong { .. })));
+        assert_eq!(draft.patches().unwrap(), []);
+        for medium in [0, 511, 65536, 65536 + 32 * 512] {
+            let refused = table.add(&mut draft, Bytes(medium), &[]);
+            assert!(matches!(refused, Err(TableError::MediumTooSmall { .. })));
+        }
+    }
+
+    /// Reads, and adds as many partitions as wanted behind everything: whatever comes of it, no panic; and if it
+    /// worked, it reads back.
+    fn exercise(image: &Vec<u8>, medium: u64, count: usize) {
+        let Ok(table) = Table::read(image) else {
+            return;
+        };
+        let Ok(space) = table.space(ReadAt::len(image), Bytes(medium), count) else {
+            return;
+        };
+        let mut at = space.from;
+        let mut all = Vec::new();
+        for gap in &space.gaps {
+            at = (at + *gap).align_up(GRAIN);
+            all.push(new(at, GRAIN));
+            at += GRAIN;
+        }
+        let mut draft = Draft::new(image);
+        let Ok(added) = table.add(&mut draft, Bytes(medium), &all) else {
+            return;
+        };
+        let mut stick = draft.read_vec(Bytes::ZERO, image.len()).unwrap();
+        stick.resize(usize::try_from(medium).unwrap(), 0);
+        for piece in &added.behind {
+            put(&mut stick, piece.at.index().unwrap(), &piece.bytes);
+        }
+        let again = Table::read(&stick).unwrap();
+        assert_eq!(again.scheme, table.scheme);
+        for (number, partition) in added.numbers.iter().zip(&all) {
+            let seen = again.partitions.iter().find(|p| p.number == *number);
+            assert_eq!(seen.map(|p| p.extent), Some(partition.extent));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(mut image in prop::collection::vec(any::<u8>(), 0..4096), signed: bool) {
+            if signed && image.len() >= 512 {
+                image[510..512].copy_from_slice(&[0x55, 0xAA]);
+            }
+            exercise(&image, 32 << 20, 2);
+        }
+
+        #[test]
+        fn changed_tables_never_panic(
+            gpt: bool,
+            changes in prop::collection::vec((0..4096_usize, any::<u8>()), 0..6),
+            fields in prop::collection::vec((446..510_usize, any::<u8>()), 0..3),
+            headers in prop::collection::vec((12..92_usize, any::<u8>()), 0..3),
+            count in 0..6_usize,
+            medium in 0..48_u64 << 20,
+        ) {
+            let mut image = if gpt {
+                super::gpt::tests::image(16, &[(70, 80), (64, 127)])
+            } else {
+                super::mbr::tests::chained()
+            };
+            for (at, byte) in changes {
+                image[at] = byte;
+            }
+            for (at, byte) in fields {
+                image[at] = byte;
+                image[64 * 512 + at] = byte;
+            }
+            if gpt {
+                for (at, byte) in headers {
+                    image[512 + at] = byte;
+                }
+                super::gpt::tests::make_sound(&mut image);
+            }
+            exercise(&image, medium, count);
+        }
+    }
+}

@@ -192,11 +192,12 @@ impl Gpt {
                 asked,
             });
         }
-        for (partition, number) in new.iter().zip(&numbers) {
+        // All of them before the first is written: a refusal leaves the draft as it was.
+        let new_entries: Vec<_> = new.iter().map(entry).collect::<Result<_, _>>()?;
+        for (entry, number) in new_entries.iter().zip(&numbers) {
             let offset = (*number as usize - 1) * ENTRY;
-            let entry = entry(partition)?;
-            put(&mut array, offset, &entry);
-            draft.write(self.array.bytes() + Bytes(offset as u64), &entry, &why)?;
+            put(&mut array, offset, entry);
+            draft.write(self.array.bytes() + Bytes(offset as u64), entry, &why)?;
         }
 
         // The usable end is a multiple of a sector, and at least one sector.
@@ -340,13 +341,14 @@ pub(super) mod tests {
         seal(&mut image[512..1024], size);
     }
 
+    type Damage = fn(&mut Vec<u8>);
+
     #[test]
     fn a_damaged_gpt_is_none_and_the_reason_is_told() {
         assert_eq!(
             Table::read(&image(128, &[(70, 80)])).unwrap().scheme,
             Scheme::Gpt
         );
-        type Damage = fn(&mut Vec<u8>);
         let cases: [(&str, bool, Damage); 11] = [
             ("\"EFI PART\"", true, |i| i[512] = 0),
             ("size is given as 91", true, |i| i[512 + 12] = 91),

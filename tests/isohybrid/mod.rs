@@ -44,49 +44,19 @@ pub fn run(program: &str, args: &[&str]) -> String {
     text
 }
 
+const ESP_TYPE: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+const BASIC: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
+const LOAD: &[&str] = &["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"];
+
 /// Builds the shape in `dir` and gives the image's path.
 pub fn build(shape: Shape, dir: &Path) -> PathBuf {
-    let tree = dir.join("tree");
-    for sub in ["isolinux", "images", "LiveOS", "boot/grub", "EFI/BOOT"] {
-        fs::create_dir_all(tree.join(sub)).unwrap();
-    }
-    fs::write(tree.join("LiveOS/squashfs.img"), vec![0x5A; 3 << 20]).unwrap();
-    fs::write(tree.join("boot/grub/grub.cfg"), "linux /vmlinuz quiet\n").unwrap();
-    fs::copy(
-        "/usr/lib/ISOLINUX/isolinux.bin",
-        tree.join("isolinux/isolinux.bin"),
-    )
-    .unwrap();
-    for fat in [
-        dir.join("esp.img"),
-        tree.join("images/efiboot.img"),
-        tree.join("images/macboot.img"),
-    ] {
-        run("mformat", &["-C", "-T", "4096", "-i", text(&fat), "::"]);
-    }
+    let tree = tree(dir);
     let (iso, esp) = (dir.join("image.iso"), dir.join("esp.img"));
     if shape == Shape::Mkrescue {
         run("grub-mkrescue", &["-o", text(&iso), text(&tree)]);
         return iso;
     }
-    let core = tree.join("images/eltorito.img");
-    let format = "i386-pc-eltorito";
-    let grub = [
-        "-O",
-        format,
-        "-o",
-        text(&core),
-        "-p",
-        "/boot/grub",
-        "biosdisk",
-        "iso9660",
-        "normal",
-    ];
-    run("grub-mkimage", &grub);
 
-    const ESP_TYPE: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
-    const BASIC: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
-    const LOAD: &[&str] = &["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"];
     let isolinux = [
         &["-c", "boot.cat", "-b", "isolinux/isolinux.bin"],
         LOAD,
@@ -164,6 +134,43 @@ pub fn build(shape: Shape, dir: &Path) -> PathBuf {
     let common = ["-as", "mkisofs", "-R", "-J", "-V", "LAB", "-o", text(&iso)];
     run("xorriso", &[&common, &shaped[..], &[text(&tree)]].concat());
     iso
+}
+
+/// The files on the image, and `esp.img` beside them.
+fn tree(dir: &Path) -> PathBuf {
+    let tree = dir.join("tree");
+    for sub in ["isolinux", "images", "LiveOS", "boot/grub", "EFI/BOOT"] {
+        fs::create_dir_all(tree.join(sub)).unwrap();
+    }
+    fs::write(tree.join("LiveOS/squashfs.img"), vec![0x5A; 3 << 20]).unwrap();
+    fs::write(tree.join("boot/grub/grub.cfg"), "linux /vmlinuz quiet\n").unwrap();
+    fs::copy(
+        "/usr/lib/ISOLINUX/isolinux.bin",
+        tree.join("isolinux/isolinux.bin"),
+    )
+    .unwrap();
+    for fat in [
+        dir.join("esp.img"),
+        tree.join("images/efiboot.img"),
+        tree.join("images/macboot.img"),
+    ] {
+        run("mformat", &["-C", "-T", "4096", "-i", text(&fat), "::"]);
+    }
+    let core = tree.join("images/eltorito.img");
+    let format = "i386-pc-eltorito";
+    let grub = [
+        "-O",
+        format,
+        "-o",
+        text(&core),
+        "-p",
+        "/boot/grub",
+        "biosdisk",
+        "iso9660",
+        "normal",
+    ];
+    run("grub-mkimage", &grub);
+    tree
 }
 
 /// The path as an argument.

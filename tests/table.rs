@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use isohybrid::{Shape, build, run, text};
-use stick::{judge_gpt, judge_mbr, make, make_from, sfdisk};
+use stick::{judge_backup, judge_gpt, judge_mbr, make, make_from, sfdisk};
 
 const FOUR_GIB: u64 = 4 * GIB;
 const GPT_SHAPES: [Shape; 4] = [
@@ -242,6 +242,7 @@ fn entry_arrays_of_any_length_and_holes_in_the_numbers() {
         // sfdisk and blkid are asked about an ISO otherwise; here a bare table is enough for sgdisk and the gpt crate.
         let stick = make_from(dir, image, FOUR_GIB, &TWO);
         assert_eq!(stick.added.numbers, numbers);
+        judge_backup(&stick);
         let verdict = run("sgdisk", &["-v", text(&stick.path)]);
         assert!(verdict.contains("No problems found"), "{length}: {verdict}");
         let disk = gpt::GptConfig::new().writable(false);

@@ -248,9 +248,37 @@ fn reports(path: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The backup: at the very end, directly behind what partitions may use, of 16 KiB at least, and good enough that
+/// sfdisk reads the same table when the primary is gone.
+pub fn judge_backup(stick: &Stick) {
+    let disk = gpt::GptConfig::new().writable(false);
+    let disk = disk.open(&stick.path).unwrap();
+    let (primary, backup) = (disk.primary_header(), disk.backup_header());
+    let (primary, backup) = (primary.unwrap(), backup.unwrap());
+    let last = fs::metadata(&stick.path).unwrap().len() / 512 - 1;
+    let array = u64::from(primary.num_parts) * 128;
+    assert_eq!(primary.backup_lba, last);
+    assert_eq!((backup.current_lba, backup.backup_lba), (last, 1));
+    assert_eq!(backup.part_start, last - array.div_ceil(512).max(32));
+    assert_eq!(backup.crc32_parts, primary.crc32_parts);
+    assert_eq!(primary.last_usable, backup.part_start - 1);
+    assert_eq!(backup.last_usable, primary.last_usable);
+
+    let whole = sfdisk(&stick.path);
+    let file = OpenOptions::new().read(true).write(true);
+    let file = file.open(&stick.path).unwrap();
+    let mut header = [0; 512];
+    file.read_exact_at(&mut header, 512).unwrap();
+    file.write_all_at(&[0; 512], 512).unwrap();
+    let recovered = sfdisk(&stick.path);
+    file.write_all_at(&header, 512).unwrap();
+    assert_eq!(whole, recovered);
+}
+
 /// Everything that must hold of a GPT stick.
 pub fn judge_gpt(stick: &Stick) {
     judge(stick);
+    judge_backup(stick);
     let verdict = run("sgdisk", &["-v", text(&stick.path)]);
     assert!(verdict.contains("No problems found"), "{verdict}");
     // The one thing it may remark is how the image's own array lies behind an Apple map.
@@ -261,19 +289,12 @@ pub fn judge_gpt(stick: &Stick) {
         .writable(false)
         .open(&stick.path)
         .unwrap();
-    let (primary, backup) = (
-        disk.primary_header().unwrap(),
-        disk.backup_header().unwrap(),
-    );
+    let primary = disk.primary_header().unwrap();
     let last = fs::metadata(&stick.path).unwrap().len() / 512 - 1;
     let facts = stick.before.gpt.unwrap();
-    assert_eq!(primary.backup_lba, last);
     assert_eq!(primary.part_start, facts.array.0);
     assert_eq!(primary.num_parts, facts.entries);
     assert_eq!(primary.first_usable, facts.first_usable.0);
-    assert_eq!((backup.current_lba, backup.backup_lba), (last, 1));
-    assert_eq!(backup.crc32_parts, primary.crc32_parts);
-    assert_eq!(backup.last_usable, primary.last_usable);
     for (number, new) in stick.added.numbers.iter().zip(&stick.new) {
         let seen = &disk.partitions()[number];
         assert_eq!(seen.name, new.name);

@@ -64,6 +64,6 @@ mod tests {
         let apm = Apm::read(&image).unwrap().unwrap();
         assert_eq!((apm.block, apm.entries), (Bytes(2048), 3));
         assert_eq!(apm.extent().range(), 2048..8192);
-        assert_eq!(Apm::read(&image[..2052]).unwrap(), None);
+        assert_eq!(Apm::read(&&image[..2052]).unwrap(), None);
     }
 }

@@ -192,11 +192,12 @@ impl Gpt {
                 asked,
             });
         }
-        for (partition, number) in new.iter().zip(&numbers) {
+        // All of them before the first is written: a refusal leaves the draft as it was.
+        let new_entries: Vec<_> = new.iter().map(entry).collect::<Result<_, _>>()?;
+        for (entry, number) in new_entries.iter().zip(&numbers) {
             let offset = (*number as usize - 1) * ENTRY;
-            let entry = entry(partition)?;
-            put(&mut array, offset, &entry);
-            draft.write(self.array.bytes() + Bytes(offset as u64), &entry, &why)?;
+            put(&mut array, offset, entry);
+            draft.write(self.array.bytes() + Bytes(offset as u64), entry, &why)?;
         }
 
         // The usable end is a multiple of a sector, and at least one sector.
@@ -296,4 +297,109 @@ fn guid_at(bytes: &[u8], at: usize) -> Uuid {
         .get(at..at + 16)
         .and_then(|field| field.try_into().ok());
     field.map_or(Uuid::nil(), Uuid::from_bytes_le)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::table::{Scheme, Table};
+
+    /// 64 KiB with a protective record and a GPT of `count` entries at LBA 4, the used ones (first and last sector) at
+    /// the beginning.
+    pub fn image(count: u32, used: &[(u64, u64)]) -> Vec<u8> {
+        let mut image = vec![0; 65536];
+        image[450] = 0xEE;
+        image[454] = 1;
+        put(&mut image, 458, &127_u32.to_le_bytes());
+        put(&mut image, 510, &[0x55, 0xAA]);
+        for (i, (first, last)) in used.iter().enumerate() {
+            let at = 2048 + i * ENTRY;
+            put(&mut image, at, &LINUX_DATA.to_bytes_le());
+            put(&mut image, at + 32, &first.to_le_bytes());
+            put(&mut image, at + 40, &last.to_le_bytes());
+        }
+        let header = [(24, 1_u64), (32, 127), (40, 64), (48, 100), (72, 4)];
+        put(&mut image, 512, b"EFI PART\0\0\x01\0");
+        for (at, number) in header {
+            put(&mut image, 512 + at, &number.to_le_bytes());
+        }
+        for (at, number) in [(12, 92), (80, count), (84, 128)] {
+            put(&mut image, 512 + at, &number.to_le_bytes());
+        }
+        make_sound(&mut image);
+        image
+    }
+
+    /// Makes the checksums right, whatever the fields say.
+    pub fn make_sound(image: &mut [u8]) {
+        let at = Sector(u64_at(image, 512 + 72)).bytes().index().unwrap();
+        let len = u32_at(image, 512 + 80) as usize * ENTRY;
+        let array = at.checked_add(len).and_then(|end| image.get(at..end));
+        let sum = array.map_or(0, crc32fast::hash);
+        put(image, 512 + 88, &sum.to_le_bytes());
+        let size = u32_at(image, 512 + 12) as usize;
+        seal(&mut image[512..1024], size);
+    }
+
+    type Damage = fn(&mut Vec<u8>);
+
+    #[test]
+    fn a_damaged_gpt_is_none_and_the_reason_is_told() {
+        assert_eq!(
+            Table::read(&image(128, &[(70, 80)])).unwrap().scheme,
+            Scheme::Gpt
+        );
+        let cases: [(&str, bool, Damage); 11] = [
+            ("\"EFI PART\"", true, |i| i[512] = 0),
+            ("size is given as 91", true, |i| i[512 + 12] = 91),
+            ("size is given as 4294967295", true, |i| {
+                put(i, 512 + 12, &[0xFF; 4]);
+            }),
+            ("its checksum", false, |i| i[512 + 60] ^= 1),
+            ("elsewhere", true, |i| i[512 + 24] = 2),
+            ("usable range", true, |i| i[512 + 48] = 63),
+            ("entries are given as 256 bytes", true, |i| {
+                put(i, 512 + 84, &256_u32.to_le_bytes());
+            }),
+            ("4294967295 entries", true, |i| put(i, 512 + 80, &[0xFF; 4])),
+            ("0 entries", true, |i| put(i, 512 + 80, &[0; 4])),
+            ("said to be at LBA 1", true, |i| i[512 + 72] = 1),
+            ("checksum of its entries", false, |i| i[2048 + 33] ^= 1),
+        ];
+        for (told, sound, damage) in cases {
+            let mut image = image(128, &[(70, 80)]);
+            damage(&mut image);
+            if sound {
+                make_sound(&mut image);
+            }
+            let table = Table::read(&image).unwrap();
+            assert_eq!(table.scheme, Scheme::None, "{told}");
+            let why = table.why_none.unwrap();
+            assert!(why.contains(told), "{why}");
+        }
+        let mut cut = image(128, &[]);
+        cut.truncate(8192);
+        assert_eq!(Table::read(&cut).unwrap().scheme, Scheme::None);
+    }
+
+    #[test]
+    fn an_entry_that_ends_before_it_starts_is_an_error() {
+        let refused = Table::read(&image(128, &[(70, 80), (90, 89)])).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.starts_with("GPT entry at byte 2176"), "{text}");
+        let widest = Table::read(&image(128, &[(0, u64::MAX)]));
+        assert!(widest.is_err());
+        let beyond = Table::read(&image(128, &[(1 << 62, (1 << 62) + 9)])).unwrap();
+        assert!(beyond.space(Bytes(65536), Bytes::mib(64), 1).unwrap().from > Bytes::mib(64));
+    }
+
+    #[test]
+    fn names_are_fit_for_a_terminal() {
+        let field: Vec<u8> = "a\x1b[31mü\0rubbish"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(name(&field), "a\u{fffd}[31mü");
+        assert_eq!(name(&[0x00, 0xD8]), "\u{fffd}");
+    }
 }

@@ -319,3 +319,117 @@ fn kind(what: Use) -> u8 {
         Use::LinuxData => 0x83,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::table::{Scheme, Table};
+
+    /// A sector with these records (indicator, type, start, sectors).
+    pub fn sector(records: &[(u8, u8, u32, u32)]) -> Vec<u8> {
+        let mut sector = vec![0; SECTOR];
+        for (i, (indicator, kind, start, sectors)) in records.iter().enumerate() {
+            let slot = Slot {
+                indicator: *indicator,
+                kind: *kind,
+                start: Sector((*start).into()),
+                sectors: Sector((*sectors).into()),
+            };
+            put(&mut sector, RECORDS + RECORD * i, &slot.to_bytes());
+        }
+        put(&mut sector, SECTOR - 2, &[0x55, 0xAA]);
+        sector
+    }
+
+    /// 64 KiB with a primary, an extended and two logical partitions.
+    pub fn chained() -> Vec<u8> {
+        let mut image = vec![0; 65536];
+        put(
+            &mut image,
+            0,
+            &sector(&[(0x80, 0, 0, 128), (0, 0x0F, 64, 64)]),
+        );
+        put(
+            &mut image,
+            64 * 512,
+            &sector(&[(0, 0x83, 2, 8), (0, 5, 16, 20)]),
+        );
+        put(&mut image, 80 * 512, &sector(&[(0, 0x83, 4, 16)]));
+        image
+    }
+
+    #[test]
+    fn logical_partitions_are_counted_from_five() {
+        let table = Table::read(&chained()).unwrap();
+        let seen: Vec<_> = table
+            .partitions
+            .iter()
+            .map(|p| (p.number, p.extent.at.0 / 512, p.extent.len.0 / 512))
+            .collect();
+        assert_eq!(seen, [(1, 0, 128), (2, 64, 64), (5, 66, 8), (6, 84, 16)]);
+    }
+
+    #[test]
+    fn chains_that_loop_or_leave_the_image_are_errors() {
+        let mut image = chained();
+        put(
+            &mut image,
+            80 * 512,
+            &sector(&[(0, 0x83, 4, 16), (0, 5, 0, 64)]),
+        );
+        let text = Table::read(&image).unwrap_err().to_string();
+        assert!(text.contains("leads back"), "{text}");
+        put(&mut image, 80 * 512, &sector(&[(0, 5, u32::MAX, 64)]));
+        let text = Table::read(&image).unwrap_err().to_string();
+        assert!(text.contains("beyond the end"), "{text}");
+
+        let mut long = vec![0; 512 * 600];
+        put(&mut long, 0, &sector(&[(0, 0x0F, 1, 599)]));
+        for at in 1..599_usize {
+            let next = u32::try_from(at).unwrap();
+            put(&mut long, at * 512, &sector(&[(0, 5, next, 1)]));
+        }
+        let text = Table::read(&long).unwrap_err().to_string();
+        assert!(text.contains("too long"), "{text}");
+    }
+
+    #[test]
+    fn tables_that_the_kernel_does_not_take() {
+        let scheme = |sector: &Vec<u8>| Table::read(sector).unwrap().scheme;
+        assert_eq!(scheme(&sector(&[(0, 0x83, 1, 1)])), Scheme::Mbr);
+        assert_eq!(scheme(&sector(&[(0x12, 0x83, 1, 1)])), Scheme::None);
+        // Of type 0xEE, but not at LBA 1: neither the GPT nor the MBR is used.
+        let mut image = crate::table::gpt::tests::image(128, &[(70, 80)]);
+        image[454] = 2;
+        assert_eq!(scheme(&image), Scheme::None);
+        image[450] = 0x83;
+        let table = Table::read(&image).unwrap();
+        assert_eq!(table.scheme, Scheme::Mbr);
+        assert!(table.gpt.is_some());
+        image[511] = 0;
+        assert_eq!(scheme(&image), Scheme::None);
+        assert_eq!(scheme(&vec![0; 511]), Scheme::None);
+    }
+
+    #[test]
+    fn a_signature_of_zero_is_replaced_and_another_one_kept() {
+        for (old, now) in [(0_u32, 0x1234_5678_u32), (0xCAFE_0001, 0xCAFE_0001)] {
+            let mut image = sector(&[(0x80, 0, 0, 1)]);
+            put(&mut image, SIGNATURE, &old.to_le_bytes());
+            let table = Table::read(&image).unwrap();
+            let mut draft = Draft::new(&image);
+            let new = NewPartition {
+                extent: Extent {
+                    at: Bytes::mib(4),
+                    len: Bytes::mib(4),
+                },
+                name: String::new(),
+                what: Use::LinuxData,
+                unique: uuid::uuid!("12345678-0000-0000-0000-000000000000"),
+            };
+            let added = table.add(&mut draft, Bytes::mib(8), &[new]).unwrap();
+            assert_eq!(added.partuuids, [format!("{now:08x}-02")]);
+            assert_eq!(Mbr::read(&draft).unwrap().unwrap().signature, now);
+        }
+    }
+}

@@ -15,6 +15,7 @@
 //!
 //! It does not decide where partitions go (see [`crate::plan::layout`]), and it creates no table where there is none.
 
+mod addition;
 pub mod apm;
 pub mod gpt;
 pub mod mbr;
@@ -22,6 +23,7 @@ pub mod mbr;
 use serde::Serialize;
 use uuid::{Uuid, uuid};
 
+pub use self::addition::{Added, Behind, NewPartition, Space, TableError, Use};
 use crate::patch::Draft;
 use crate::read::{ReadAt, ReadError};
 use crate::units::{Bytes, Extent};
@@ -94,133 +96,6 @@ pub struct Table {
     pub mbr: Option<Mbr>,
     /// An Apple partition map.
     pub apm: Option<Apm>,
-}
-
-/// Where partitions may be added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Space {
-    /// The first byte behind the image and all its partitions.
-    pub from: Bytes,
-    /// The first byte that partitions may not use: what the table keeps for itself, or cannot address.
-    pub to: Bytes,
-    /// How much must stay free before the first, second, … partition (boot records of logical partitions).
-    pub gaps: Vec<Bytes>,
-}
-
-/// What a new partition is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Use {
-    /// A Linux filesystem: GPT type 0FC63DAF-…, MBR type 0x83.
-    LinuxData,
-}
-
-/// A partition to be added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NewPartition {
-    /// Where: whole sectors, behind the image, in rising order.
-    pub extent: Extent,
-    /// GPT: its name, at most 36 UTF-16 units. An MBR has no names.
-    pub name: String,
-    /// What for.
-    pub what: Use,
-    /// GPT: its own GUID.
-    pub unique: Uuid,
-}
-
-/// Bytes that belong on the medium behind the image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Behind {
-    /// Where on the medium.
-    pub at: Bytes,
-    /// What will be there.
-    pub bytes: Vec<u8>,
-    /// For people.
-    pub what: &'static str,
-}
-
-/// What came of adding partitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
-    /// The kernel's number of each new partition.
-    pub numbers: Vec<u32>,
-    /// What must be written behind the image, sorted, none overlapping a new partition.
-    pub behind: Vec<Behind>,
-    /// PARTUUID of each new partition, as the kernel and udev give it.
-    pub partuuids: Vec<String>,
-}
-
-/// Why partitions cannot be added.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The image has no table that the kernel would use.
-    #[error(
-        "the image has no partition table to add to ({why}); write it without persistence, or use another image"
-    )]
-    NoTable {
-        /// What is wrong with the tables.
-        why: String,
-    },
-    /// The four slots of the MBR do not suffice.
-    #[error(
-        "{asked} partition(s) cannot be added: {taken} of the 4 slots in the image's MBR are taken; ask for fewer"
-    )]
-    NoFreeSlot {
-        /// Slots with a type or an extent.
-        taken: usize,
-        /// Partitions that were to be added.
-        asked: usize,
-    },
-    /// The entry array of the GPT does not suffice.
-    #[error(
-        "{asked} partition(s) cannot be added: the last used of the {entries} GPT entries is number {last}; ask for fewer"
-    )]
-    ArrayFull {
-        /// Entries that the array has and the kernel reads.
-        entries: u32,
-        /// The number of the last used one.
-        last: u32,
-        /// Partitions that were to be added.
-        asked: usize,
-    },
-    /// The table cannot address the place.
-    #[error(
-        "a partition that ends at byte {end} cannot be entered: the image's MBR reaches to byte {limit}; make it smaller"
-    )]
-    TooLarge {
-        /// The end of the partition.
-        end: Bytes,
-        /// The end of what can be addressed.
-        limit: Bytes,
-    },
-    /// The medium ends before the table does.
-    #[error(
-        "the medium has {have} bytes, but image and partition table need {need}; use a larger one"
-    )]
-    MediumTooSmall {
-        /// Bytes needed.
-        need: Bytes,
-        /// Bytes there are.
-        have: Bytes,
-    },
-    /// A new partition is not where one can be. The plan is at fault, not the user.
-    #[error("a partition of {} bytes cannot be at byte {}: {why}", extent.len, extent.at)]
-    Misplaced {
-        /// Where it was to be.
-        extent: Extent,
-        /// What is wrong with that.
-        why: &'static str,
-    },
-    /// A GPT name is longer than its field.
-    #[error("the partition name {name:?} is longer than 36 UTF-16 units")]
-    NameTooLong {
-        /// The name.
-        name: String,
-    },
-    /// The tables could not be read or changed.
-    #[error(transparent)]
-    Read(#[from] ReadError),
 }
 
 impl Table {
@@ -390,5 +265,139 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
     if let Some(place) = bytes.get_mut(at..at + field.len()) {
         place.copy_from_slice(field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn new(at: Bytes, len: Bytes) -> NewPartition {
+        NewPartition {
+            extent: Extent { at, len },
+            name: "x".to_owned(),
+            what: Use::LinuxData,
+            unique: Uuid::from_u128(1),
+        }
+    }
+
+    #[test]
+    fn a_partition_in_the_wrong_place_changes_nothing() {
+        for image in [gpt::tests::image(128, &[(70, 80)]), mbr::tests::chained()] {
+            let table = Table::read(&image).unwrap();
+            let medium = Bytes::mib(64);
+            let four = Bytes::mib(4);
+            let cases = [
+                vec![new(Bytes(32768), four)],
+                vec![new(four + Bytes(1), four)],
+                vec![new(four, four + Bytes(1))],
+                vec![new(four, Bytes::ZERO)],
+                vec![new(four, medium)],
+                vec![new(Bytes::mib(8), four), new(four, four)],
+                vec![new(four, four), new(Bytes::mib(7), four)],
+                vec![new(Bytes(u64::MAX - 511), Bytes(512))],
+            ];
+            for case in cases {
+                let mut draft = Draft::new(&image);
+                let refused = table.add(&mut draft, medium, &case).unwrap_err();
+                assert!(
+                    matches!(
+                        refused,
+                        TableError::Misplaced { .. } | TableError::TooLarge { .. }
+                    ),
+                    "{refused}"
+                );
+                assert_eq!(draft.patches().unwrap(), []);
+            }
+        }
+        let image = gpt::tests::image(128, &[]);
+        let table = Table::read(&image).unwrap();
+        let mut draft = Draft::new(&image);
+        let mut long = new(Bytes::mib(4), Bytes::mib(4));
+        long.name = "x".repeat(37);
+        let short = new(Bytes::mib(8), Bytes::mib(4));
+        long.extent.at = Bytes::mib(12);
+        let refused = table.add(&mut draft, Bytes::mib(64), &[short, long]);
+        assert!(matches!(refused, Err(TableError::NameTooLong { .. })));
+        assert_eq!(draft.patches().unwrap(), []);
+        for medium in [0, 511, 65536, 65536 + 32 * 512] {
+            let refused = table.add(&mut draft, Bytes(medium), &[]);
+            assert!(matches!(refused, Err(TableError::MediumTooSmall { .. })));
+        }
+    }
+
+    /// Reads, and adds as many partitions as wanted behind everything: whatever comes of it, no panic; and if it
+    /// worked, it reads back.
+    fn exercise(image: &Vec<u8>, medium: u64, count: usize) {
+        let Ok(table) = Table::read(image) else {
+            return;
+        };
+        let Ok(space) = table.space(ReadAt::len(image), Bytes(medium), count) else {
+            return;
+        };
+        let mut at = space.from;
+        let mut all = Vec::new();
+        for gap in &space.gaps {
+            at = (at + *gap).align_up(GRAIN);
+            all.push(new(at, GRAIN));
+            at += GRAIN;
+        }
+        let mut draft = Draft::new(image);
+        let Ok(added) = table.add(&mut draft, Bytes(medium), &all) else {
+            return;
+        };
+        let mut stick = draft.read_vec(Bytes::ZERO, image.len()).unwrap();
+        stick.resize(usize::try_from(medium).unwrap(), 0);
+        for piece in &added.behind {
+            put(&mut stick, piece.at.index().unwrap(), &piece.bytes);
+        }
+        let again = Table::read(&stick).unwrap();
+        assert_eq!(again.scheme, table.scheme);
+        for (number, partition) in added.numbers.iter().zip(&all) {
+            let seen = again.partitions.iter().find(|p| p.number == *number);
+            assert_eq!(seen.map(|p| p.extent), Some(partition.extent));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(mut image in prop::collection::vec(any::<u8>(), 0..4096), signed: bool) {
+            if signed && image.len() >= 512 {
+                image[510..512].copy_from_slice(&[0x55, 0xAA]);
+            }
+            exercise(&image, 32 << 20, 2);
+        }
+
+        #[test]
+        fn changed_tables_never_panic(
+            gpt: bool,
+            changes in prop::collection::vec((0..4096_usize, any::<u8>()), 0..6),
+            fields in prop::collection::vec((446..510_usize, any::<u8>()), 0..3),
+            headers in prop::collection::vec((12..92_usize, any::<u8>()), 0..3),
+            count in 0..6_usize,
+            medium in 0..48_u64 << 20,
+        ) {
+            let mut image = if gpt {
+                super::gpt::tests::image(16, &[(70, 80), (64, 127)])
+            } else {
+                super::mbr::tests::chained()
+            };
+            for (at, byte) in changes {
+                image[at] = byte;
+            }
+            for (at, byte) in fields {
+                image[at] = byte;
+                image[64 * 512 + at] = byte;
+            }
+            if gpt {
+                for (at, byte) in headers {
+                    image[512 + at] = byte;
+                }
+                super::gpt::tests::make_sound(&mut image);
+            }
+            exercise(&image, medium, count);
+        }
     }
 }

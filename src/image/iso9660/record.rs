@@ -61,10 +61,6 @@ pub(super) fn step(directory: &[u8], offset: usize) -> Step<'_> {
 }
 
 impl<'a> Raw<'a> {
-    pub fn len(self) -> usize {
-        self.0.len()
-    }
-
     /// What it points to: little-endian halves, as Linux and GRUB read them.
     pub fn extent(self, base: Bytes) -> Extent {
         // 9.1.2: an extended attribute record comes first and is no part of the data.

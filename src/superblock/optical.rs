@@ -69,11 +69,10 @@ pub(super) fn iso9660(image: &dyn ReadAt) -> Result<Option<Superblock>, ReadErro
     }))
 }
 
-/// The label as libblkid forms it (`libblkid/src/superblocks/iso.c`): Joliet's sixteen characters if they are not blank,
-/// and behind them the rest of the primary identifier if the two agree so far.
+/// The label as libblkid forms it (`libblkid/src/superblocks/iso.c`): Joliet's sixteen characters, and behind them
+/// the rest of the primary identifier if the two agree so far.
 fn volume_name(name: &[u8], wide: Option<&[u8]>) -> Option<String> {
-    let blank = |wide: &&[u8]| wide.chunks_exact(2).all(|pair| pair == [0, b' ']);
-    let Some(wide) = wide.filter(|wide| !blank(wide)) else {
+    let Some(wide) = wide else {
         return field::text(name, 0, name.len());
     };
     let wide: Vec<u16> = wide

@@ -431,7 +431,3 @@ impl Inodes for Erofs<'_> {
         self.read(&inode, 0, len)
     }
 }
-
-#[cfg(test)]
-#[path = "erofs_tests.rs"]
-mod tests;

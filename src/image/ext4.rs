@@ -277,6 +277,3 @@ impl Ext4<'_> {
         Ok(target.unwrap_or_default().to_vec())
     }
 }
-
-#[cfg(test)]
-mod tests;

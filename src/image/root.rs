@@ -340,3 +340,6 @@ fn push_names(names: &mut Vec<Vec<u8>>, path: &[u8]) {
         .filter(|name| !name.is_empty() && *name != b".");
     names.extend(new.rev().map(<[u8]>::to_vec));
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,6 +248,3 @@ impl Inodes for Squashfs<'_> {
         Ok(file.read_vec(Bytes::ZERO, len)?)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,8 +29,8 @@ pub(super) fn udf(image: &dyn ReadAt) -> Result<Option<Superblock>, ReadError> {
 /// ISO 9660.
 ///
 /// ECMA-119, 8.4: primary volume descriptor (type 1, "CD001"; volume identifier 40, volume space size 80, logical block
-/// size 128, creation date 813, modification date 830). Where the identifier has "_" and a Joliet descriptor (type 2,
-/// escape sequence "%/@", "%/C" or "%/E" at 88) has another character, that one counts: it is how libblkid, and so
+/// size 128, creation date 813, modification date 830). A Joliet descriptor (type 2, escape
+/// sequence "%/@", "%/C" or "%/E" at 88) has its own identifier, which counts: it is how libblkid, and so
 /// `/dev/disk/by-label`, names the volume.
 pub(super) fn iso9660(image: &dyn ReadAt) -> Result<Option<Superblock>, ReadError> {
     let mut primary = None;
@@ -69,23 +69,56 @@ pub(super) fn iso9660(image: &dyn ReadAt) -> Result<Option<Superblock>, ReadErro
     }))
 }
 
-/// The primary identifier, completed from Joliet's where it has a placeholder.
+/// The label as libblkid forms it (`libblkid/src/superblocks/iso.c`): Joliet's sixteen characters, and behind them
+/// the rest of the primary identifier if the two agree so far.
 fn volume_name(name: &[u8], wide: Option<&[u8]>) -> Option<String> {
     let Some(wide) = wide else {
         return field::text(name, 0, name.len());
     };
-    let mut pairs = wide.chunks_exact(2).map(|pair| field::be16(pair, 0));
-    let units: Vec<u16> = name
-        .iter()
-        .map(|&narrow| match (narrow, pairs.next().flatten()) {
-            (b'_', Some(wide)) => wide,
-            _ => u16::from(narrow),
-        })
-        .take_while(|&unit| unit != 0)
+    let wide: Vec<u16> = wide
+        .chunks_exact(2)
+        .filter_map(|pair| field::be16(pair, 0))
         .collect();
+    let mut units = merged(name, &wide).unwrap_or(wide);
+    let end = units.iter().position(|&unit| unit == 0);
+    units.truncate(end.unwrap_or(units.len()));
     let name = String::from_utf16_lossy(&units);
     let name = name.trim_end();
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Both names in one, each giving what the other could not hold: "_" stands for anything, capitals for either case, and
+/// Joliet ends after sixteen. `None` if they disagree.
+fn merged(name: &[u8], wide: &[u16]) -> Option<Vec<u16>> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut wide = wide.iter().copied().peekable();
+    let mut name = name.iter().copied();
+    while let Some(mut unit) = wide.next() {
+        // A surrogate pair has one character over against it.
+        if (0xd800..0xdc00).contains(&unit)
+            && let Some(low) = wide.next_if(|low| (0xdc00..0xe000).contains(low))
+        {
+            out.push(unit);
+            unit = low;
+        }
+        let Some(narrow) = name.next() else { break };
+        let other = u8::try_from(unit).unwrap_or(0);
+        out.push(if narrow == b'_' {
+            unit
+        } else if other == b'_' {
+            u16::from(narrow)
+        } else if unit < 256 && narrow.eq_ignore_ascii_case(&other) {
+            u16::from(if narrow.is_ascii_uppercase() {
+                other
+            } else {
+                narrow
+            })
+        } else {
+            return None;
+        });
+    }
+    out.extend(name.map(u16::from));
+    Some(out)
 }
 
 /// A date of seventeen bytes (ECMA-119, 8.4.26.1) in blkid's form: "2026-03-01-12-00-00-00".

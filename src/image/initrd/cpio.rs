@@ -61,18 +61,18 @@ struct Header {
 impl Archive<'_, '_> {
     /// One archive of a plain segment, or all of a compressed one.
     fn read(&mut self, found: &mut Initrd, entries: &mut u32) -> Result<(), String> {
-        loop {
+        if self.member.is_plain() {
             while self.entry(found, entries)? {}
-            if self.member.is_plain() {
-                return Ok(());
-            }
-            if !self.next_archive()? {
-                return Ok(());
-            }
+            return Ok(());
         }
+        // A member may also be empty.
+        while self.next_archive()? {
+            while self.entry(found, entries)? {}
+        }
+        Ok(())
     }
 
-    /// Whether another archive follows the zeros behind a trailer, inside a compressed segment.
+    /// Whether an archive begins behind the zeros here, inside a compressed segment.
     fn next_archive(&mut self) -> Result<bool, String> {
         let mut byte = [0];
         loop {

@@ -150,13 +150,14 @@ fn packing(head: &[u8]) -> Option<Packing> {
     if head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
         return Some(Packing::Xz);
     }
+    // "lzma alone" has no magic number; the kernel takes these properties, which everyone writes, for one.
+    if head.starts_with(&[0x5d, 0]) {
+        return Some(Packing::Lzma);
+    }
     match field::le32(head, 0)? {
         0xfd2f_b528 => Some(Packing::Zstd),
         0x184d_2204 => Some(Packing::Lz4),
         LEGACY_MAGIC => Some(Packing::Lz4Legacy),
-        // "lzma alone" has no magic number: properties as everyone writes them, and a dictionary of less than 16 MiB
-        // steps begins with a zero.
-        0x0000_005d => Some(Packing::Lzma),
         _ => None,
     }
 }

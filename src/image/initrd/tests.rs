@@ -134,19 +134,19 @@ fn segments_follow_each_other_with_zeros_between() {
 #[test]
 fn an_archive_may_be_cut_into_several_members() {
     let tree = tree();
+    let whole = shell(tree.path(), CPIO);
+    let outside = tempfile::tempdir().unwrap();
     for with in ["gzip", "zstd -q", "xz", "lz4 -q", "lz4 -q -l"] {
-        let line = format!(
-            "{CPIO} > ../c; for i in 0 1 2 3; do dd if=../c bs=200k skip=$i count=1 status=none | {with}; done; dd if=../c bs=200k skip=4 status=none | {with}"
-        );
-        let inner = tree.path().join("t");
-        fs::create_dir_all(&inner).unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        let line = line.replace("../c", &outside.path().join("c").display().to_string());
-        fs::remove_dir(&inner).unwrap();
-        let image = shell(tree.path(), &line);
+        let mut image = Vec::new();
+        // The last member is empty.
+        for piece in whole.chunks(200_000).chain([[].as_slice()]) {
+            fs::write(outside.path().join("piece"), piece).unwrap();
+            image.extend(shell(outside.path(), &format!("{with} < piece")));
+        }
         let found = inspect(&image).unwrap();
+        assert_eq!(found.stopped, None, "{with}");
         assert_all(&found);
-        assert_eq!(found.segments.len(), 1, "{with}");
+        assert!(found.segments.len() <= 2, "{with}");
     }
 }
 

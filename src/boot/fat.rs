@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A FAT filesystem looked over before anybody works with it: the `fatfs` crate follows whatever cluster numbers it
+//! reads, computes with them unchecked, and goes round in a loop of them for ever.
+//!
+//! Source: Microsoft, "FAT: General Overview of On-Disk Format" 1.03 (the BPB, the count of clusters that decides
+//! between FAT12, FAT16 and FAT32, entries of the table and of directories).
+//!
+//! What is proven by [`survey`]: the BPB is consistent and inside the extent; every chain that a directory entry names
+//! stays inside the volume, ends, and shares no cluster with another; no file is longer than its chain.
+
+use crate::read::{ReadAt, ReadError};
+use crate::units::Bytes;
+
+/// How deep directories may lie in each other.
+const DEPTH: usize = 16;
+/// How many directory entries there may be. A system partition has some dozen.
+const ENTRIES: usize = 100_000;
+/// How many clusters there may be: a hostile volume must not buy itself hours.
+const CLUSTERS: u32 = 8 << 20;
+
+/// What was found out about a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Bytes in a cluster.
+    pub cluster: u32,
+    /// Clusters that are free.
+    pub free: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    Twelve,
+    Sixteen,
+    ThirtyTwo,
+}
+
+struct Table<'a> {
+    disk: &'a dyn ReadAt,
+    width: Width,
+    /// Where the table starts that counts.
+    at: u64,
+    /// Clusters of the volume.
+    clusters: u32,
+    cluster: u32,
+    /// Where cluster 2 starts.
+    data: u64,
+    /// Clusters that belong to a chain already, one bit each.
+    seen: Vec<u64>,
+    entries: usize,
+    /// The page of the table that was read last.
+    page: (u64, Vec<u8>),
+}
+
+/// How much of the table is read at once.
+const PAGE: u64 = 4096;
+
+fn wrong(at: u64, why: impl Into<String>) -> ReadError {
+    ReadError::malformed("FAT filesystem", Bytes(at), why)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..at + 2)
+        .map_or(0, |b| u32::from(u16::from_le_bytes([b[0], b[1]])))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
+}
+
+/// Looks over the whole volume.
+pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
+    let boot = disk.read_vec(Bytes::ZERO, 512)?;
+    let sector = u16_at(&boot, 11);
+    let per_cluster = u32::from(boot[13]);
+    let reserved = u16_at(&boot, 14);
+    let tables = u32::from(boot[16]);
+    let root_entries = u16_at(&boot, 17);
+    let first_nonzero = |short: u32, long: u32| if short == 0 { long } else { short };
+    let total = first_nonzero(u16_at(&boot, 19), u32_at(&boot, 32));
+    let wide = u16_at(&boot, 22) == 0;
+    let table_len = first_nonzero(u16_at(&boot, 22), u32_at(&boot, 36));
+    let good = boot[510..] == [0x55, 0xAA]
+        && matches!(sector, 512 | 1024 | 2048 | 4096)
+        && per_cluster.is_power_of_two()
+        && reserved > 0
+        && matches!(tables, 1 | 2)
+        && table_len > 0
+        && (u16_at(&boot, 19) == 0) != (u32_at(&boot, 32) == 0)
+        && wide == (root_entries == 0)
+        && root_entries * 32 % sector == 0;
+    if !good {
+        return Err(wrong(0, "the boot sector describes no FAT volume"));
+    }
+    if u64::from(total) * u64::from(sector) > disk.len().0 {
+        return Err(wrong(32, "the volume is longer than its partition"));
+    }
+    let table_at = u64::from(reserved);
+    let root_at = table_at + u64::from(tables) * u64::from(table_len);
+    let data_at = root_at + u64::from(root_entries * 32 / sector);
+    let clusters = u64::from(total)
+        .checked_sub(data_at)
+        .map(|sectors| sectors / u64::from(per_cluster))
+        .and_then(|clusters| u32::try_from(clusters).ok())
+        .filter(|clusters| (1..=CLUSTERS).contains(clusters))
+        .ok_or_else(|| wrong(32, "the count of sectors leaves no room for files, or too much"))?;
+    let width = match clusters {
+        ..4085 => Width::Twelve,
+        4085..65525 => Width::Sixteen,
+        _ => Width::ThirtyTwo,
+    };
+    if wide != (width == Width::ThirtyTwo) {
+        return Err(wrong(22, "the count of clusters contradicts the kind of table"));
+    }
+    let bits: u64 = match width {
+        Width::Twelve => 12,
+        Width::Sixteen => 16,
+        Width::ThirtyTwo => 32,
+    };
+    let table_bytes = u64::from(table_len) * u64::from(sector);
+    if (u64::from(clusters) + 2) * bits > table_bytes * 8 {
+        return Err(wrong(22, "the table is too short for the clusters"));
+    }
+    let mut active = 0;
+    let mut root = None;
+    if wide {
+        // Bit 7: only the table of this number is in use.
+        let flags = u16_at(&boot, 40);
+        active = if flags & 0x80 == 0 { 0 } else { flags & 15 };
+        let info = u16_at(&boot, 48);
+        let backup = u16_at(&boot, 50);
+        if active >= tables || u16_at(&boot, 42) != 0 || info >= reserved || backup >= reserved {
+            return Err(wrong(40, "the FAT32 fields of the boot sector contradict the others"));
+        }
+        root = Some(u32_at(&boot, 44));
+    }
+    let mut table = Table {
+        disk,
+        width,
+        at: (table_at + u64::from(active) * u64::from(table_len)) * u64::from(sector),
+        clusters,
+        cluster: per_cluster * sector,
+        data: data_at * u64::from(sector),
+        seen: vec![0; usize::try_from(clusters / 64 + 1).unwrap_or(0)],
+        entries: 0,
+        page: (u64::MAX, Vec::new()),
+    };
+    match root {
+        Some(first) => table.directory(first, 0)?,
+        None => {
+            let len = usize::try_from(root_entries * 32).unwrap_or(0);
+            let bytes = disk.read_vec(Bytes(root_at * u64::from(sector)), len)?;
+            table.records(&bytes, root_at * u64::from(sector), 0)?;
+        }
+    }
+    let mut free = 0;
+    for number in 2..clusters + 2 {
+        free += u32::from(table.next(number)? == 0);
+    }
+    Ok(Volume {
+        cluster: table.cluster,
+        free,
+    })
+}
+
+impl Table<'_> {
+    /// The byte of the table at `offset`.
+    fn byte(&mut self, offset: u64) -> Result<u32, ReadError> {
+        let page = offset / PAGE;
+        if self.page.0 != page {
+            let at = Bytes(self.at + page * PAGE);
+            let len = (self.disk.len() - at).0.min(PAGE);
+            let bytes = self.disk.read_vec(at, usize::try_from(len).unwrap_or(0))?;
+            self.page = (page, bytes);
+        }
+        let index = usize::try_from(offset % PAGE).unwrap_or(0);
+        let byte = self.page.1.get(index).copied();
+        byte.map(u32::from)
+            .ok_or_else(|| wrong(self.at + offset, "the table leaves the partition"))
+    }
+
+    /// What the table says of a cluster.
+    fn next(&mut self, number: u32) -> Result<u32, ReadError> {
+        let n = u64::from(number);
+        Ok(match self.width {
+            Width::Twelve => {
+                let pair = self.byte(n + n / 2)? | self.byte(n + n / 2 + 1)? << 8;
+                if number % 2 == 0 { pair & 0xFFF } else { pair >> 4 }
+            }
+            Width::Sixteen => self.byte(n * 2)? | self.byte(n * 2 + 1)? << 8,
+            Width::ThirtyTwo => {
+                let low = self.byte(n * 4)? | self.byte(n * 4 + 1)? << 8;
+                let high = self.byte(n * 4 + 2)? | self.byte(n * 4 + 3)? << 8;
+                (low | high << 16) & 0x0FFF_FFFF
+            }
+        })
+    }
+
+    /// The clusters of a chain. Bounded: no cluster is met twice in a survey.
+    fn chain(&mut self, first: u32) -> Result<Vec<u32>, ReadError> {
+        let end = match self.width {
+            Width::Twelve => 0xFF8,
+            Width::Sixteen => 0xFFF8,
+            Width::ThirtyTwo => 0x0FFF_FFF8,
+        };
+        let mut out = Vec::new();
+        let mut number = first;
+        while number < end {
+            if !(2..self.clusters + 2).contains(&number) {
+                return Err(wrong(self.at, format!("cluster {number} is not in the volume")));
+            }
+            let (word, bit) = (number / 64, 1_u64 << (number % 64));
+            let word = usize::try_from(word).ok().and_then(|w| self.seen.get_mut(w));
+            match word {
+                Some(word) if *word & bit == 0 => *word |= bit,
+                _ => return Err(wrong(self.at, format!("cluster {number} is used twice"))),
+            }
+            out.push(number);
+            number = self.next(number)?;
+        }
+        Ok(out)
+    }
+
+    fn directory(&mut self, first: u32, depth: usize) -> Result<(), ReadError> {
+        if depth > DEPTH {
+            return Err(wrong(self.at, "directories lie too deep in each other"));
+        }
+        let len = usize::try_from(self.cluster).unwrap_or(0);
+        for number in self.chain(first)? {
+            let at = self.data + u64::from(number - 2) * u64::from(self.cluster);
+            let bytes = self.disk.read_vec(Bytes(at), len)?;
+            if !self.records(&bytes, at, depth)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the records of a part of a directory; whether more may follow.
+    fn records(&mut self, bytes: &[u8], at: u64, depth: usize) -> Result<bool, ReadError> {
+        for (i, record) in bytes.chunks_exact(32).enumerate() {
+            let attributes = record[11];
+            match record[0] {
+                0 => return Ok(false),
+                0xE5 => continue,
+                _ => {}
+            }
+            self.entries += 1;
+            if self.entries > ENTRIES {
+                return Err(wrong(at, "there are too many directory entries"));
+            }
+            // Parts of long names and the volume's own name have no clusters.
+            if attributes & 0x08 != 0 {
+                continue;
+            }
+            let high = match self.width {
+                Width::ThirtyTwo => u16_at(record, 20),
+                _ => 0,
+            };
+            let first = high << 16 | u16_at(record, 26);
+            let place = at + i as u64 * 32;
+            if attributes & 0x10 != 0 {
+                if !record.starts_with(b". ") && !record.starts_with(b".. ") {
+                    self.directory(first, depth + 1)?;
+                }
+                continue;
+            }
+            let size = u64::from(u32_at(record, 28));
+            let held = match first {
+                0 => 0,
+                first => self.chain(first)?.len() as u64 * u64::from(self.cluster),
+            };
+            if size > held {
+                return Err(wrong(place, "a file is longer than its clusters"));
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # layout.sh - sourced by small-iso and live-iso: turns a kernel, an initrd and a root image into an ISO that is laid out as
 # the live media of a distribution are, with the xorriso options of the programs that build those.
 #

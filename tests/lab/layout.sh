@@ -264,6 +264,7 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
   rm -f "$L_OUT"
   local X=(xorrisofs -quiet -o "$L_OUT" -V "$L_LABEL" -R -J -graft-points)
   local EL=(-no-emul-boot -boot-load-size 4 -boot-info-table)
+  made() { "$@" >"$W/log" 2>&1 || { cat "$W/log" >&2; exit 1; }; }      # xorriso says its name even when told to be quiet
   case $L_LAYOUT in
 
   isolinux|isolinux-mac|plain)
@@ -276,12 +277,12 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
     layout_esp "$T/images/efiboot.img" "$T" ANACONDA "${L_ESP_MIB:-9}"
     X+=(-b isolinux/isolinux.bin -c isolinux/boot.cat "${EL[@]}")
     case $L_LAYOUT in
-      plain)    "${X[@]}" -eltorito-alt-boot -e images/efiboot.img -no-emul-boot "$T" ;;
-      isolinux) "${X[@]}" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -eltorito-alt-boot -e images/efiboot.img -no-emul-boot -isohybrid-gpt-basdat "$T" ;;
+      plain)    made "${X[@]}" -eltorito-alt-boot -e images/efiboot.img -no-emul-boot "$T" ;;
+      isolinux) made "${X[@]}" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -eltorito-alt-boot -e images/efiboot.img -no-emul-boot -isohybrid-gpt-basdat "$T" ;;
       isolinux-mac)
         # There is no mkfs.hfsplus here; the table entries are what matters, and they do not depend on the content.
         truncate -s 4M "$T/images/macboot.img"; printf 'H+' | dd of="$T/images/macboot.img" bs=1 seek=1024 conv=notrunc status=none
-        "${X[@]}" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -eltorito-alt-boot -e images/efiboot.img -no-emul-boot -isohybrid-gpt-basdat \
+        made "${X[@]}" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -eltorito-alt-boot -e images/efiboot.img -no-emul-boot -isohybrid-gpt-basdat \
           -eltorito-alt-boot -e images/macboot.img -no-emul-boot -isohybrid-gpt-hfsplus -isohybrid-apm-hfsplus "$T" ;;
     esac ;;
 
@@ -293,7 +294,7 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
     layout_grub_cfg efi /images/pxeboot/vmlinuz /images/pxeboot/initrd.img "--no-floppy --set=root -l '$L_LABEL'" | cfg grub.cfg grub
     layout_efi "$T" "$W/grub.cfg"; cp "$W/grub.cfg" "$T/EFI/BOOT/BOOT.conf"
     layout_esp "$W/efiboot.img" "$T" ANACONDA "${L_ESP_MIB:-9}"
-    "${X[@]}" --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img -partition_offset 16 -appended_part_as_gpt \
+    made "${X[@]}" --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img -partition_offset 16 -appended_part_as_gpt \
       -append_partition 2 C12A7328-F81F-11D2-BA4B-00A0C93EC93B "$W/efiboot.img" -iso_mbr_part_type EBD0A0A2-B9E5-4433-87C0-68B6B72699C7 \
       -c boot.cat --boot-catalog-hide -b images/eltorito.img "${EL[@]}" --grub2-boot-info \
       -eltorito-alt-boot -e '--interval:appended_partition_2:all::' -no-emul-boot "$T" ;;
@@ -311,14 +312,13 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
     printf '%s\n' 'source /boot/grub2/grub.cfg' >"$T/boot/grub2/loopback.cfg"
     layout_efi "$T" "$W/stub.cfg"
     layout_esp "$W/esp.img" "$T" BOOT "${L_ESP_MIB:-30}"
-    xorriso -report_about SORRY -application_id "$id" -publisher 'Lab Project' -preparer_id KIWI -volid "$L_LABEL" -joliet on -padding 0 \
+    made xorriso -report_about SORRY -application_id "$id" -publisher 'Lab Project' -preparer_id KIWI -volid "$L_LABEL" -joliet on -padding 0 \
       -outdev "$L_OUT" -map "$T" / -chmod 0755 / -- \
       -boot_image grub bin_path=boot/x86_64/loader/eltorito.img -boot_image grub grub2_mbr="$T/boot/x86_64/loader/boot_hybrid.img" \
       -boot_image grub grub2_boot_info=on -boot_image any partition_offset=16 -boot_image any cat_path=boot/x86_64/boot.catalog \
       -boot_image any cat_hidden=on -boot_image any boot_info_table=on -boot_image any platform_id=0x00 -boot_image any emul_type=no_emulation \
       -boot_image any load_size=2048 -append_partition 2 0xef "$W/esp.img" -boot_image any appended_part_as=gpt -boot_image any next \
-      -boot_image any efi_path=--interval:appended_partition_2:all:: -boot_image any platform_id=0xef -boot_image any emul_type=no_emulation \
-      >"$W/log" 2>&1 || { cat "$W/log" >&2; exit 1; } ;;
+      -boot_image any efi_path=--interval:appended_partition_2:all:: -boot_image any platform_id=0xef -boot_image any emul_type=no_emulation ;;
 
   apm)
     put "$L_KERNEL" boot/vmlinuz; put "$L_INITRD" boot/initrd.img
@@ -328,7 +328,7 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
     printf '%s\n' "search --no-floppy --set=root -l '$L_LABEL'" 'set prefix=($root)/boot/grub' 'configfile ($root)/boot/grub/grub.cfg' >"$W/stub.cfg"
     layout_efi "$T" "$W/stub.cfg"
     layout_esp "$T/efi.img" "$T" ESP "${L_ESP_MIB:-9}"
-    "${X[@]}" -b boot/grub/i386-pc/eltorito.img "${EL[@]}" --grub2-boot-info --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
+    made "${X[@]}" -b boot/grub/i386-pc/eltorito.img "${EL[@]}" --grub2-boot-info --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
       -hfsplus -apm-block-size 2048 --protective-msdos-label --efi-boot efi.img -efi-boot-part --efi-boot-image "$T" ;;
 
   debian-live)
@@ -350,7 +350,7 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
     printf '%s\n' 'search --set=root --file /.disk/info' 'set prefix=($root)/boot/grub' 'source $prefix/grub.cfg' >"$W/stub.cfg"
     mkdir "$W/efi"; layout_efi "$W/efi" "$W/stub.cfg"; cp -r "$W/efi/EFI" "$T/"
     layout_esp "$T/boot/grub/efi.img" "$W/efi" DEB_ESP "${L_ESP_MIB:-5}"
-    xorrisofs -quiet -R -r -J -joliet-long -l -cache-inodes -iso-level 3 -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -partition_offset 16 \
+    made xorrisofs -quiet -R -r -J -joliet-long -l -cache-inodes -iso-level 3 -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -partition_offset 16 \
       -A 'Debian Live' -p 'live-build; https://salsa.debian.org/live-team/live-build' -publisher 'Debian Live project; https://wiki.debian.org/DebianLive' \
       -V "$L_LABEL" -b isolinux/isolinux.bin -c isolinux/boot.cat "${EL[@]}" -eltorito-alt-boot -e boot/grub/efi.img -no-emul-boot \
       -isohybrid-gpt-basdat -isohybrid-apm-hfsplus -o "$L_OUT" "$T" ;;

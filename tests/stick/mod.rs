@@ -265,8 +265,8 @@ pub fn judge_backup(stick: &Stick) {
     assert_eq!(backup.last_usable, primary.last_usable);
 
     let whole = sfdisk(&stick.path);
-    let file = OpenOptions::new().read(true).write(true);
-    let file = file.open(&stick.path).unwrap();
+    let mut file = OpenOptions::new();
+    let file = file.read(true).write(true).open(&stick.path).unwrap();
     let mut header = [0; 512];
     file.read_exact_at(&mut header, 512).unwrap();
     file.write_all_at(&[0; 512], 512).unwrap();

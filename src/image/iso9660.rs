@@ -293,15 +293,13 @@ impl Iso {
             .directories
             .binary_search_by(|known| known.path.as_str().cmp(path))
             .ok();
-        match exact {
-            Some(index) => self.directories.get(index),
-            None => {
-                let path = path.to_lowercase();
-                self.directories
-                    .iter()
-                    .find(|known| known.path.to_lowercase() == path)
-            }
+        if let Some(index) = exact {
+            return self.directories.get(index);
         }
+        let path = path.to_lowercase();
+        self.directories
+            .iter()
+            .find(|known| known.path.to_lowercase() == path)
     }
 
     /// The files directly in a directory, sorted by path.

@@ -10,8 +10,9 @@
 //!   spaces.
 //! * The stream is cut into chunks of 32768 bytes. When a chunk *starts* in another fragment (`total / 21` bytes each)
 //!   than the last one that was noted, the digest so far, that chunk included, gives three characters.
-//! * isomd5sum 1.2.2 and older divide `offset × 21 / total` instead. As both numbers are multiples of 2048, the two
-//!   never differ, so a sum from here passes in every release.
+//! * Other releases divide `offset × 21 / total` instead. The two agree always: a chunk's start is off a boundary by a
+//!   multiple of 2048 / 21 bytes, so by nothing or by 97 at least, and rounding the length of a fragment moves the
+//!   boundary by less than 20. So a sum from here passes in every release.
 //! * Images under about 700 KiB have chunks that skip fragments. What is implanted is what `implantisomd5` implants;
 //!   `checkisomd5` refuses it, and so does [`check`].
 //!
@@ -350,7 +351,11 @@ mod tests {
             .arg(&tree)
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         std::fs::read(path).unwrap()
     }
 
@@ -365,7 +370,12 @@ mod tests {
     }
 
     fn checkisomd5(path: &Path) -> bool {
-        Command::new("checkisomd5").arg(path).output().unwrap().status.success()
+        Command::new("checkisomd5")
+            .arg(path)
+            .output()
+            .unwrap()
+            .status
+            .success()
     }
 
     fn space(image: &[u8]) -> Block {
@@ -411,7 +421,12 @@ mod tests {
             let supported = number % 2 == 0;
             let implanted = implant(dir.path(), name, supported);
             assert_ne!(field(&blank), field(&implanted));
-            for sizes in [&[32768][..], &[1 << 20], &[1, 4095, 100_003], &[883, 33_000, 2048]] {
+            for sizes in [
+                &[32768][..],
+                &[1 << 20],
+                &[1, 4095, 100_003],
+                &[883, 33_000, 2048],
+            ] {
                 // The field itself does not count, so summing the implanted image gives the same.
                 for source in [&blank, &implanted] {
                     let ours = sum(source, supported, sizes);
@@ -433,12 +448,22 @@ mod tests {
         for (name, payload, options) in CASES {
             let path = dir.path().join(name);
             image(dir.path(), name, *payload, options);
-            assert_eq!(check(&std::fs::read(&path).unwrap()).unwrap(), Verdict::Absent);
+            assert_eq!(
+                check(&std::fs::read(&path).unwrap()).unwrap(),
+                Verdict::Absent
+            );
             assert!(!checkisomd5(&path));
             let good = implant(dir.path(), name, false);
             let total = usize::try_from(space(&good).bytes().0).unwrap() - 15 * 2048;
             // Nothing, the system area, the middle, the last byte that counts, the first that does not, the field.
-            let flips = [None, Some(5), Some(total / 2), Some(total - 1), Some(total), Some(33_700)];
+            let flips = [
+                None,
+                Some(5),
+                Some(total / 2),
+                Some(total - 1),
+                Some(total),
+                Some(33_700),
+            ];
             for flip in flips {
                 let mut image = good.clone();
                 if let Some(byte) = flip.and_then(|flip| image.get_mut(flip)) {
@@ -446,13 +471,22 @@ mod tests {
                 }
                 std::fs::write(&path, &image).unwrap();
                 let ours = check(&image).unwrap();
-                assert_eq!(ours == Verdict::Pass, checkisomd5(&path), "{name}, byte {flip:?}: {ours:?}");
+                assert_eq!(
+                    ours == Verdict::Pass,
+                    checkisomd5(&path),
+                    "{name}, byte {flip:?}: {ours:?}"
+                );
                 if let (Some(flip), true) = (flip, *payload > 1_000_000)
                     && flip < total
                     && flip != 33_700
                 {
-                    let Verdict::Fail { within } = ours else { panic!("{ours:?}") };
-                    assert!(within.range().contains(&(flip as u64)), "{name}: {flip} not in {within:?}");
+                    let Verdict::Fail { within } = ours else {
+                        panic!("{ours:?}")
+                    };
+                    assert!(
+                        within.range().contains(&(flip as u64)),
+                        "{name}: {flip} not in {within:?}"
+                    );
                 }
             }
         }
@@ -491,22 +525,20 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_field_is_worth_a_panic(text in "[ -~]{0,512}", noise in proptest::collection::vec(0u8.., 0..600)) {
+        fn no_field_is_worth_a_panic(text in "[ -~]{0,400}", noise in proptest::collection::vec(0u8.., 0..400)) {
+            let start = b"ISO MD5SUM = 0123456789abcdef0123456789abcdef;SKIPSECTORS = 15;FRAGMENT COUNT = ";
             for bytes in [text.as_bytes(), &noise] {
-                let mut field = *b"ISO MD5SUM = 0123456789abcdef0123456789abcdef;SKIPSECTORS = 15;FRAGMENT COUNT = ".first_chunk::<80>().unwrap();
-                let mut whole = [b' '; 512];
-                field.reverse();
-                let len = bytes.len().min(512);
-                whole[..len].copy_from_slice(&bytes[..len]);
-                let _ = Implanted::parse(&whole);
-                field.reverse();
-                whole[..80].copy_from_slice(&field);
-                proptest::prop_assert!(Implanted::parse(&whole).is_some());
+                let mut field = [b' '; 512];
+                field[..bytes.len()].copy_from_slice(bytes);
+                let _ = Implanted::parse(&field);
+                field[..start.len()].copy_from_slice(start);
+                field[start.len()..start.len() + bytes.len()].copy_from_slice(bytes);
+                proptest::prop_assert!(Implanted::parse(&field).is_some());
                 let mut image = vec![0; 65536];
                 image[32768..32775].copy_from_slice(b"\x01CD001\x01");
                 image[32855] = 32;
-                image[33651..34163].copy_from_slice(&whole);
-                let _ = check(&image);
+                image[33651..34163].copy_from_slice(&field);
+                proptest::prop_assert!(check(&image).is_ok());
             }
         }
     }

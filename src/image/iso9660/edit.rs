@@ -125,6 +125,12 @@ impl Iso {
             at: extent.at,
             len: extent.len.align_up(Bytes(BLOCK)),
         };
+        if place.end() > self.size {
+            return Err(obstacle(
+                file,
+                "its last block is not whole; is the download complete?",
+            ));
+        }
         let others = self
             .data
             .iter()

@@ -196,7 +196,7 @@ impl SystemUse {
             area = &area[len..];
             match &entry[..2] {
                 b"SP" if len >= 7 && entry[4..6] == [0xbe, 0xef] => {
-                    self.skip = Some(usize::from(entry[6]))
+                    self.skip = Some(usize::from(entry[6]));
                 }
                 b"CE" if len >= 28 => {
                     next = Some(Extent {

@@ -191,7 +191,7 @@ impl<'a> Erofs<'a> {
             }
             Data::Compressed => Err(Unsupported::Compression {
                 what: "a file in an EROFS",
-                with: "any algorithm".to_owned(),
+                with: "lz4, lzma, deflate or zstd".to_owned(),
             }
             .into()),
         }

@@ -171,7 +171,20 @@ impl<'a> RootImage<'a> {
                 Err(TreeError::Read(error)) => return Err(error),
                 Err(TreeError::Unsupported(why)) => (RootKind::Tree(Kind::Squashfs), Err(why)),
             },
-            other => (RootKind::Tree(other), tree_of(other, Rc::new(image))?),
+            Kind::Erofs
+            | Kind::Ext2
+            | Kind::Ext3
+            | Kind::Ext4
+            | Kind::Btrfs
+            | Kind::Xfs
+            | Kind::F2fs => (
+                RootKind::Tree(outer.kind),
+                tree_of(outer.kind, Rc::new(image))?,
+            ),
+            other => {
+                let why = format!("it is {other}, which cannot be a root filesystem");
+                return Err(ReadError::malformed("root image", Bytes::ZERO, why));
+            }
         };
         Ok(RootImage { kind, outer, tree })
     }

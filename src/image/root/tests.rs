@@ -118,7 +118,7 @@ fn tree() -> TempDir {
         acl.extend(id.to_le_bytes());
     }
     if lsetxattr(
-        &root.join("usr"),
+        root.join("usr"),
         "system.posix_acl_access",
         &acl,
         XattrFlags::empty(),
@@ -491,6 +491,16 @@ fn a_filesystem_in_a_squashfs() {
 }
 
 #[test]
+fn what_cannot_be_a_root_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image");
+    File::create(&image).unwrap().set_len(1 << 20).unwrap();
+    assert!(RootImage::inspect(&open(&image)).is_err());
+    run("mkswap", &["-q", image.to_str().unwrap()]);
+    assert!(RootImage::inspect(&open(&image)).is_err());
+}
+
+#[test]
 fn an_unreplayed_journal_is_answered_as_unsupported() {
     let content = tree();
     let directory = tempfile::tempdir().unwrap();
@@ -550,8 +560,8 @@ fn small_images() -> Vec<Vec<u8>> {
     images
 }
 
-fn ask_everything(image: &Vec<u8>) {
-    let Ok(root) = RootImage::inspect(image) else {
+fn ask_everything(image: &[u8]) {
+    let Ok(root) = RootImage::inspect(&image) else {
         return;
     };
     let Ok(tree) = root.tree() else { return };

@@ -19,8 +19,8 @@ use crate::units::Bytes;
 const STRIDE: u64 = 1024;
 /// Data blocks kept, each at most 1 MiB.
 const KEPT: usize = 8;
-/// A file that claims more is not believed: 16 TiB is the largest ext4.
-const MAX_SIZE: Bytes = Bytes(16 << 40);
+/// A file that claims more is not believed: root images have some GiB. It bounds how many sums are remembered.
+const MAX_SIZE: Bytes = Bytes(1 << 40);
 /// "As it is", in a block's length. Linux, `SQUASHFS_COMPRESSED_BIT_BLOCK`.
 const AS_IS: u32 = 1 << 24;
 

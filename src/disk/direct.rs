@@ -18,8 +18,9 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::buffer::{ALIGN, Buffer};
+pub use super::fault::MediumError;
 use super::lock::Lock;
-use super::{DevNumber, shown};
+use super::{DevNumber, System, sysfs};
 use crate::read::{ReadAt, ReadError};
 use crate::units::{Bytes, Extent, MIB};
 
@@ -46,92 +47,6 @@ pub enum Bypass {
     Direct,
     /// It is not, for this reason.
     None(String),
-}
-
-/// What a medium refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MediumError {
-    /// Something on the disk is in use.
-    #[error("{} is in use: something on it is mounted, is swap, or belongs to another device; unmount it or choose another disk", shown(.path))]
-    InUse {
-        /// The target.
-        path: PathBuf,
-    },
-    /// Another program holds the lock.
-    #[error("{} is locked by another program, which may be writing to it; wait for that and try again", shown(.path))]
-    Locked {
-        /// The target.
-        path: PathBuf,
-    },
-    /// The system does not let it be written to.
-    #[error("{} is read-only; look for a write-protect switch", shown(.path))]
-    ReadOnly {
-        /// The target.
-        path: PathBuf,
-    },
-    /// An empty reader.
-    #[error("{} has no medium in it; put one in and list the disks again", shown(.path))]
-    NoMedium {
-        /// The target.
-        path: PathBuf,
-    },
-    /// Another kind of file than the plan was made for.
-    #[error("{} is no {expected} any more; list the disks again", shown(.path))]
-    Kind {
-        /// The target.
-        path: PathBuf,
-        /// "disk", "regular file".
-        expected: &'static str,
-    },
-    /// A file would be made among the device nodes.
-    #[error("{} would be a new file among the devices; check the name", shown(.path))]
-    InDev {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It cannot be opened for another reason.
-    #[error("opening {}: {source}", shown(.path))]
-    Open {
-        /// The target.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Reading, writing or flushing failed.
-    #[error("{doing} {len} bytes at byte {at} of {}: {source}", shown(.path))]
-    Io {
-        /// "writing", "reading".
-        doing: &'static str,
-        /// The target.
-        path: PathBuf,
-        /// Where.
-        at: Bytes,
-        /// How much.
-        len: usize,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What was written may not have reached the medium.
-    #[error("flushing {} to the medium: {source}; what is on it is not known", shown(.path))]
-    Flush {
-        /// The target.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl MediumError {
-    pub(super) fn opening(path: &Path, source: io::Error) -> MediumError {
-        let path = path.to_path_buf();
-        match Errno::from_io_error(&source) {
-            Some(Errno::BUSY) => MediumError::InUse { path },
-            Some(Errno::ROFS) => MediumError::ReadOnly { path },
-            Some(Errno::NOMEDIUM) => MediumError::NoMedium { path },
-            _ => MediumError::Open { path, source },
-        }
-    }
 }
 
 /// A disk or file that is open for nobody else.
@@ -165,6 +80,9 @@ impl Medium {
         let meta = lock.file().metadata().map_err(failed)?;
         let is_disk = kind == Kind::Disk;
         check_kind(&path, &meta, is_disk)?;
+        if is_disk && is_read_only(DevNumber::from_raw(meta.rdev())) {
+            return Err(MediumError::ReadOnly { path });
+        }
         let extra = if is_disk {
             OFlags::EXCL
         } else {
@@ -174,11 +92,6 @@ impl Medium {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => {
                 let file = open_with(&path, extra).map_err(failed)?;
                 (file, Some("the file system does not support O_DIRECT"))
-            }
-            // A read-only disk answers EACCES, which root gets for no other reason.
-            Err(e) if is_disk && Errno::from_io_error(&e) == Some(Errno::ACCESS) => {
-                let path = path.clone();
-                return Err(MediumError::ReadOnly { path });
             }
             other => (other.map_err(failed)?, None),
         };
@@ -454,6 +367,13 @@ fn check_kind(path: &Path, meta: &Metadata, is_disk: bool) -> Result<(), MediumE
         .ok_or(MediumError::Kind { path, expected })
 }
 
+/// The kernel's own flag. Opening a read-only disk for writing is refused by some kernels only; the others refuse
+/// the first write.
+fn is_read_only(disk: DevNumber) -> bool {
+    let flag = System::real().sys.join(format!("dev/block/{disk}/ro"));
+    sysfs::number(&flag) == Some(1)
+}
+
 fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -492,4 +412,97 @@ fn grain(file: &File, is_disk: bool) -> io::Result<Bytes> {
     );
     let asked = stat.map_or(0, |stat| u64::from(stat.stx_dio_offset_align));
     Ok(Bytes(asked.max(4096)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn new_file() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("stick.img");
+        (dir, path)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// The medium against a vector in memory.
+        #[test]
+        fn any_range_is_written_and_nothing_else(
+            writes in proptest::collection::vec((0usize..3_000_000, 0usize..1_500_000, any::<u8>()), 1..5),
+        ) {
+            let (_dir, path) = new_file();
+            let medium = Medium::open(&path, Kind::NewFile).unwrap();
+            let mut model: Vec<u8> = Vec::new();
+            for (at, len, byte) in writes {
+                let end = at + len;
+                if len > 0 && model.len() < end {
+                    model.resize(end, 0);
+                }
+                model[at.min(end)..].iter_mut().take(len).for_each(|held| *held = byte);
+                medium.write_at(Bytes(at as u64), &vec![byte; len]).unwrap();
+                prop_assert_eq!(medium.size(), Bytes(model.len() as u64));
+                let mut seen = vec![0; len];
+                medium.read_at(Bytes(at as u64), &mut seen).unwrap();
+                prop_assert!(seen.iter().all(|held| *held == byte));
+            }
+            medium.flush().unwrap();
+            prop_assert!(std::fs::read(&path).unwrap() == model);
+        }
+    }
+
+    #[test]
+    fn reading_beyond_the_end_is_an_error() {
+        let (_dir, path) = new_file();
+        std::fs::write(&path, [1; 5000]).unwrap();
+        let medium = Medium::open(&path, Kind::File).unwrap();
+        let mut buffer = Buffer::new(8192);
+        assert!(medium.read_at(Bytes::ZERO, &mut buffer).is_err());
+        assert!(medium.read_at(Bytes(4999), &mut [0; 2]).is_err());
+        medium.read_at(Bytes(4990), &mut [0; 10]).unwrap();
+        assert!(medium.read_at(Bytes(u64::MAX), &mut [0; 1]).is_err());
+        assert!(medium.write_at(Bytes(u64::MAX - 1), &[0; 4]).is_err());
+        assert_eq!(medium.read_vec(Bytes(1), 3).unwrap(), [1; 3]);
+    }
+
+    #[test]
+    fn a_new_file_takes_no_existing_name_and_none_among_the_devices() {
+        let (_dir, path) = new_file();
+        std::fs::write(&path, "precious").unwrap();
+        assert!(Medium::open(&path, Kind::NewFile).is_err());
+        let link = path.with_file_name("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(Medium::open(&link, Kind::NewFile).is_err());
+        assert!(Medium::open(&link, Kind::File).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        let dev = Path::new("/dev/livestick-no-such-file");
+        let error = Medium::open(dev, Kind::NewFile).unwrap_err();
+        assert!(matches!(error, MediumError::InDev { .. }), "{error}");
+        assert!(!dev.exists());
+    }
+
+    #[test]
+    fn another_kind_of_file_is_refused() {
+        let (_dir, path) = new_file();
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let error = Medium::open(&path, Kind::Disk).unwrap_err();
+        assert!(matches!(error, MediumError::Kind { .. }), "{error}");
+        let error = Medium::open(Path::new("/dev/null"), Kind::File).unwrap_err();
+        assert!(matches!(error, MediumError::Kind { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_second_writer_is_kept_out_until_the_first_is_done() {
+        let (_dir, path) = new_file();
+        let medium = Medium::open(&path, Kind::NewFile).unwrap();
+        let again = || Lock::take_within(&path, Duration::ZERO);
+        assert!(matches!(again(), Err(MediumError::Locked { .. })));
+        let lock = medium.release().unwrap();
+        assert!(matches!(again(), Err(MediumError::Locked { .. })));
+        drop(lock);
+        again().unwrap();
+    }
 }

@@ -22,10 +22,13 @@ use serde::{Serialize, Serializer};
 pub mod buffer;
 pub mod bus;
 pub mod direct;
+mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod identity;
 pub mod lock;
+#[cfg(test)]
+mod machines;
 pub mod mounts;
 pub mod probe;
 pub mod proof;

@@ -3,6 +3,9 @@
 //!
 //! These need root and loop devices: `cargo test --test loop_devices -- --ignored`.
 
+// clippy.toml's leave for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
@@ -194,7 +197,7 @@ fn a_mounted_disk_is_refused_until_it_is_unmounted() {
     assert!(error.to_string().contains("close what uses it"), "{error}");
     drop(busy);
     unmount(&looped.disk().mount_points()).unwrap();
-    assert_eq!(looped.disk().mount_points(), [PathBuf::new(); 0]);
+    assert!(looped.disk().mount_points().is_empty());
     looped.open().unwrap();
 }
 

@@ -38,6 +38,7 @@ pub mod standing;
 mod sysfs;
 
 pub mod target;
+mod transfer;
 mod used;
 
 pub use bus::Bus;
@@ -350,6 +351,8 @@ fn shown_path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&Shown(path))
 }
 
+// The signature is serde's.
+#[allow(clippy::ref_option)]
 fn shown_backing<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
     match path {
         Some(path) => to.collect_str(&Shown(path)),

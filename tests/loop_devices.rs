@@ -324,6 +324,14 @@ fn one_program_at_a_time_writes_and_what_it_wrote_comes_from_the_medium() {
         proof.bytes_from_medium()
     );
     assert_eq!(&buffer[1_000_000..1_000_011], b"\x07unaligned\x07");
+    // Again, with all of it in the page cache: another reader put it there.
+    assert_eq!(fs::read(&looped.node).unwrap().len(), 64 << 20);
+    let proof = ReadProof::start(&medium);
+    fs::read(&looped.node).unwrap();
+    let before = proof.bytes_from_medium().unwrap();
+    medium.read_at(Bytes::ZERO, &mut buffer).unwrap();
+    let given = proof.bytes_from_medium().unwrap() - before;
+    assert_eq!(given, Bytes::mib(4));
 
     let lock = medium.release().unwrap();
     let backing = File::open(looped.dir.path().join("disk.img")).unwrap();

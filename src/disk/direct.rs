@@ -17,14 +17,11 @@ use rustix::fs::{Advice, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::buffer::{ALIGN, Buffer};
+use super::buffer::Buffer;
+pub use super::fault::MediumError;
 use super::lock::Lock;
-use super::{DevNumber, shown};
-use crate::read::{ReadAt, ReadError};
-use crate::units::{Bytes, Extent, MIB};
-
-/// What unaligned I/O goes through.
-const BOUNCE: u64 = MIB;
+use super::{DevNumber, System, sysfs};
+use crate::units::Bytes;
 
 /// What a medium is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -48,104 +45,18 @@ pub enum Bypass {
     None(String),
 }
 
-/// What a medium refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MediumError {
-    /// Something on the disk is in use.
-    #[error("{} is in use: something on it is mounted, is swap, or belongs to another device; unmount it or choose another disk", shown(.path))]
-    InUse {
-        /// The target.
-        path: PathBuf,
-    },
-    /// Another program holds the lock.
-    #[error("{} is locked by another program, which may be writing to it; wait for that and try again", shown(.path))]
-    Locked {
-        /// The target.
-        path: PathBuf,
-    },
-    /// The system does not let it be written to.
-    #[error("{} is read-only; look for a write-protect switch", shown(.path))]
-    ReadOnly {
-        /// The target.
-        path: PathBuf,
-    },
-    /// An empty reader.
-    #[error("{} has no medium in it; put one in and list the disks again", shown(.path))]
-    NoMedium {
-        /// The target.
-        path: PathBuf,
-    },
-    /// Another kind of file than the plan was made for.
-    #[error("{} is no {expected} any more; list the disks again", shown(.path))]
-    Kind {
-        /// The target.
-        path: PathBuf,
-        /// "disk", "regular file".
-        expected: &'static str,
-    },
-    /// A file would be made among the device nodes.
-    #[error("{} would be a new file among the devices; check the name", shown(.path))]
-    InDev {
-        /// The target.
-        path: PathBuf,
-    },
-    /// It cannot be opened for another reason.
-    #[error("opening {}: {source}", shown(.path))]
-    Open {
-        /// The target.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Reading, writing or flushing failed.
-    #[error("{doing} {len} bytes at byte {at} of {}: {source}", shown(.path))]
-    Io {
-        /// "writing", "reading".
-        doing: &'static str,
-        /// The target.
-        path: PathBuf,
-        /// Where.
-        at: Bytes,
-        /// How much.
-        len: usize,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What was written may not have reached the medium.
-    #[error("flushing {} to the medium: {source}; what is on it is not known", shown(.path))]
-    Flush {
-        /// The target.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl MediumError {
-    pub(super) fn opening(path: &Path, source: io::Error) -> MediumError {
-        let path = path.to_path_buf();
-        match Errno::from_io_error(&source) {
-            Some(Errno::BUSY) => MediumError::InUse { path },
-            Some(Errno::ROFS) => MediumError::ReadOnly { path },
-            Some(Errno::NOMEDIUM) => MediumError::NoMedium { path },
-            _ => MediumError::Open { path, source },
-        }
-    }
-}
-
 /// A disk or file that is open for nobody else.
 #[derive(Debug)]
 pub struct Medium {
-    file: File,
+    pub(super) file: File,
     lock: Lock,
     path: PathBuf,
-    is_disk: bool,
+    pub(super) is_disk: bool,
     dev: DevNumber,
     /// Of a disk; a file's changes.
-    size: Bytes,
-    grain: Bytes,
-    bypass: Bypass,
+    pub(super) size: Bytes,
+    pub(super) grain: Bytes,
+    pub(super) bypass: Bypass,
 }
 
 impl Medium {
@@ -165,6 +76,9 @@ impl Medium {
         let meta = lock.file().metadata().map_err(failed)?;
         let is_disk = kind == Kind::Disk;
         check_kind(&path, &meta, is_disk)?;
+        if is_disk && is_read_only(DevNumber::from_raw(meta.rdev())) {
+            return Err(MediumError::ReadOnly { path });
+        }
         let extra = if is_disk {
             OFlags::EXCL
         } else {
@@ -174,11 +88,6 @@ impl Medium {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => {
                 let file = open_with(&path, extra).map_err(failed)?;
                 (file, Some("the file system does not support O_DIRECT"))
-            }
-            // A read-only disk answers EACCES, which root gets for no other reason.
-            Err(e) if is_disk && Errno::from_io_error(&e) == Some(Errno::ACCESS) => {
-                let path = path.clone();
-                return Err(MediumError::ReadOnly { path });
             }
             other => (other.map_err(failed)?, None),
         };
@@ -286,32 +195,6 @@ impl Medium {
             .map_err(|e| self.io("setting the length", size, 0, e))
     }
 
-    /// Writes all of `bytes` at `at`.
-    pub fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), MediumError> {
-        let failed = |e| self.io("writing", at, bytes.len(), e);
-        if self.is_disk {
-            let end = at.checked_add(Bytes(bytes.len() as u64));
-            if end.is_none_or(|end| end > self.size) {
-                return Err(failed(io::Error::from(Errno::NOSPC)));
-            }
-        }
-        if self.goes_straight(at, bytes) {
-            return self.file.write_all_at(bytes, at.0).map_err(failed);
-        }
-        self.write_through_buffer(at, bytes).map_err(failed)
-    }
-
-    /// Fills `buf` from `at` on.
-    pub fn read_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), MediumError> {
-        let (straight, len) = (self.goes_straight(at, buf), buf.len());
-        let done = if straight {
-            self.file.read_exact_at(buf, at.0)
-        } else {
-            self.read_through_buffer(at, buf)
-        };
-        done.map_err(|e| self.io("reading", at, len, e))
-    }
-
     /// Makes everything written permanent, and forgets what the page cache holds of it.
     pub fn flush(&self) -> Result<(), MediumError> {
         rustix::fs::fdatasync(&self.file).map_err(|e| MediumError::Flush {
@@ -333,82 +216,13 @@ impl Medium {
         Ok(self.lock)
     }
 
-    fn goes_straight(&self, at: Bytes, memory: &[u8]) -> bool {
-        self.bypass != Bypass::Direct
-            || (at.0.is_multiple_of(self.grain.0)
-                && (memory.len() as u64).is_multiple_of(self.grain.0)
-                && memory.as_ptr().addr().is_multiple_of(ALIGN))
-    }
-
-    /// The grains around a range, in pieces that fit a buffer.
-    fn pieces(&self, at: Bytes, len: usize) -> impl Iterator<Item = Extent> + use<> {
-        let end = (at + Bytes(len as u64)).align_up(self.grain);
-        let mut next = at.align_down(self.grain);
-        std::iter::from_fn(move || {
-            let len = Bytes(BOUNCE).min(end - next);
-            let piece = Extent { at: next, len };
-            next += len;
-            (len > Bytes::ZERO).then_some(piece)
-        })
-    }
-
-    fn write_through_buffer(&self, at: Bytes, bytes: &[u8]) -> io::Result<()> {
-        let before = self.size();
-        let wanted = Extent {
-            at,
-            len: Bytes(bytes.len() as u64),
-        };
-        let mut buffer = Buffer::new(index(BOUNCE));
-        for piece in self.pieces(at, bytes.len()) {
-            let held = &mut buffer[..index(piece.len.0)];
-            if !wanted.contains(piece) {
-                self.read_what_is(piece.at, held)?;
-            }
-            crate::patch::lay(held, piece.at, at, bytes);
-            self.file.write_all_at(held, piece.at.0)?;
-        }
-        let (written, end) = (wanted.end().align_up(self.grain), wanted.end());
-        if !self.is_disk && written > before.max(end) {
-            self.file.set_len(before.max(end).0)?;
-        }
-        Ok(())
-    }
-
-    fn read_through_buffer(&self, at: Bytes, out: &mut [u8]) -> io::Result<()> {
-        if at + Bytes(out.len() as u64) > self.size() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut buffer = Buffer::new(index(BOUNCE));
-        for piece in self.pieces(at, out.len()) {
-            let held = &mut buffer[..index(piece.len.0)];
-            self.read_what_is(piece.at, held)?;
-            crate::patch::lay(out, at, piece.at, held);
-        }
-        Ok(())
-    }
-
-    /// Fills `buf` from `at`, with zeros beyond the end.
-    fn read_what_is(&self, at: Bytes, buf: &mut [u8]) -> io::Result<()> {
-        let mut done = 0;
-        while done < buf.len() {
-            match self.file.read_at(&mut buf[done..], at.0 + done as u64) {
-                Ok(0) => break,
-                Ok(more) => {
-                    done += more;
-                    // The end of the file: direct I/O cannot go on from the middle of a grain.
-                    if !(more as u64).is_multiple_of(self.grain.0) {
-                        break;
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        buf[done..].fill(0);
-        Ok(())
-    }
-
-    fn io(&self, doing: &'static str, at: Bytes, len: usize, source: io::Error) -> MediumError {
+    pub(super) fn io(
+        &self,
+        doing: &'static str,
+        at: Bytes,
+        len: usize,
+        source: io::Error,
+    ) -> MediumError {
         MediumError::Io {
             doing,
             path: self.path.clone(),
@@ -417,29 +231,6 @@ impl Medium {
             source,
         }
     }
-}
-
-impl ReadAt for Medium {
-    fn len(&self) -> Bytes {
-        self.size()
-    }
-
-    fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
-        let len = buf.len();
-        self.read_at(at, buf).map_err(|error| match error {
-            MediumError::Io { source, .. } => ReadError::Io { at, len, source },
-            other => ReadError::Io {
-                at,
-                len,
-                source: io::Error::other(other),
-            },
-        })
-    }
-}
-
-/// Lengths here are at most [`BOUNCE`].
-fn index(len: u64) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 fn check_kind(path: &Path, meta: &Metadata, is_disk: bool) -> Result<(), MediumError> {
@@ -452,6 +243,13 @@ fn check_kind(path: &Path, meta: &Metadata, is_disk: bool) -> Result<(), MediumE
     right
         .then_some(())
         .ok_or(MediumError::Kind { path, expected })
+}
+
+/// The kernel's own flag. Opening a read-only disk for writing is refused by some kernels only; the others refuse
+/// the first write.
+fn is_read_only(disk: DevNumber) -> bool {
+    let flag = System::real().sys.join(format!("dev/block/{disk}/ro"));
+    sysfs::number(&flag) == Some(1)
 }
 
 fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
@@ -492,4 +290,54 @@ fn grain(file: &File, is_disk: bool) -> io::Result<Bytes> {
     );
     let asked = stat.map_or(0, |stat| u64::from(stat.stx_dio_offset_align));
     Ok(Bytes(asked.max(4096)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn new_file() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("stick.img");
+        (dir, path)
+    }
+
+    #[test]
+    fn a_new_file_takes_no_existing_name_and_none_among_the_devices() {
+        let (_dir, path) = new_file();
+        std::fs::write(&path, "precious").unwrap();
+        assert!(Medium::open(&path, Kind::NewFile).is_err());
+        let link = path.with_file_name("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(Medium::open(&link, Kind::NewFile).is_err());
+        assert!(Medium::open(&link, Kind::File).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        let dev = Path::new("/dev/livestick-no-such-file");
+        let error = Medium::open(dev, Kind::NewFile).unwrap_err();
+        assert!(matches!(error, MediumError::InDev { .. }), "{error}");
+        assert!(!dev.exists());
+    }
+
+    #[test]
+    fn another_kind_of_file_is_refused() {
+        let (_dir, path) = new_file();
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let error = Medium::open(&path, Kind::Disk).unwrap_err();
+        assert!(matches!(error, MediumError::Kind { .. }), "{error}");
+        let error = Medium::open(Path::new("/dev/null"), Kind::File).unwrap_err();
+        assert!(matches!(error, MediumError::Kind { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_second_writer_is_kept_out_until_the_first_is_done() {
+        let (_dir, path) = new_file();
+        let medium = Medium::open(&path, Kind::NewFile).unwrap();
+        let again = || Lock::take_within(&path, Duration::ZERO);
+        assert!(matches!(again(), Err(MediumError::Locked { .. })));
+        let lock = medium.release().unwrap();
+        assert!(matches!(again(), Err(MediumError::Locked { .. })));
+        drop(lock);
+        again().unwrap();
+    }
 }

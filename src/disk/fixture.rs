@@ -66,11 +66,13 @@ impl Machine {
         fs::write(path, text).unwrap();
     }
 
-    /// A link of the machine.
+    /// A link of the machine; one that is there stays.
     pub fn link(&self, path: &str, to: &str) {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        symlink(to, path).unwrap();
+        if fs::symlink_metadata(&path).is_err() {
+            symlink(to, path).unwrap();
+        }
     }
 
     /// A node of the device tree, in its subsystem, with attributes.

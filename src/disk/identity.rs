@@ -107,6 +107,8 @@ fn said(fact: Option<impl fmt::Display>) -> String {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Identity);
+
     #[test]
     fn every_fact_counts() {
         let stick = Identity {
@@ -121,7 +123,7 @@ mod tests {
             diskseq: Some(9),
         };
         assert_eq!(stick.compare(&stick.clone()), Ok(()));
-        let others: [(&str, fn(&mut Identity)); 6] = [
+        let others: [(&str, Change); 6] = [
             ("device number", |other| other.dev.minor = 32),
             ("inode", |other| other.inode = Some(1)),
             ("size", |other| other.size = Bytes(1 << 33)),

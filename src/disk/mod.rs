@@ -22,10 +22,13 @@ use serde::{Serialize, Serializer};
 pub mod buffer;
 pub mod bus;
 pub mod direct;
+mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod identity;
 pub mod lock;
+#[cfg(test)]
+mod machines;
 pub mod mounts;
 pub mod probe;
 pub mod proof;
@@ -35,6 +38,7 @@ pub mod standing;
 mod sysfs;
 
 pub mod target;
+mod transfer;
 mod used;
 
 pub use bus::Bus;
@@ -347,6 +351,8 @@ fn shown_path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&Shown(path))
 }
 
+// The signature is serde's.
+#[allow(clippy::ref_option)]
 fn shown_backing<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
     match path {
         Some(path) => to.collect_str(&Shown(path)),

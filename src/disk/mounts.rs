@@ -41,15 +41,12 @@ pub(super) fn unescape(field: &[u8]) -> OsString {
                     .then(|| sum * 8 + u32::from(digit - b'0'))
             })
         });
-        match octal.and_then(|code| u8::try_from(code).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(first);
-                rest = tail;
-            }
+        if let Some(byte) = octal.and_then(|code| u8::try_from(code).ok()) {
+            out.push(byte);
+            rest = &tail[3..];
+        } else {
+            out.push(first);
+            rest = tail;
         }
     }
     OsString::from_vec(out)

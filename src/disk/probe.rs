@@ -280,15 +280,15 @@ mod tests {
         );
 
         run("wipefs", &["-q", "-a", path]);
-        run("mkfs.vfat", &["-F", "32", "-s", "8", path]);
+        run("mkfs.vfat", &["-F", "32", "-s", "4", path]);
         let payload = dir.path().join("payload");
         std::fs::write(&payload, vec![1; 3 << 20]).unwrap();
         run(
             "mcopy",
             &["-i", path, payload.to_str().unwrap(), "::/payload"],
         );
-        // One cluster of 4 KiB is the root directory.
-        assert_eq!(used(), (3 << 20) + 4096);
+        // One cluster of 2 KiB is the root directory.
+        assert_eq!(used(), (3 << 20) + 2048);
     }
 
     #[test]

@@ -14,12 +14,23 @@
 //! * A byte offset, a 512-byte sector and a 2048-byte block are three types (see [`units`]).
 //! * Front ends ([`ui`]) build requests and consume events; they decide nothing.
 
+pub mod apply;
 pub mod boot;
+pub mod cli;
+pub mod command;
+pub mod digest;
 pub mod disk;
+pub mod event;
+pub mod host;
 pub mod image;
 pub mod patch;
+pub mod persistence;
 pub mod plan;
 pub mod read;
+pub mod refusal;
+pub mod report;
+pub mod request;
 pub mod superblock;
 pub mod table;
+pub mod ui;
 pub mod units;

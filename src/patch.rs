@@ -39,6 +39,18 @@ pub enum Why {
     MediaCheck,
 }
 
+impl Why {
+    /// The kind of reason, without the file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Why::PartitionTable => "partition table",
+            Why::BootArguments { .. } => "boot arguments",
+            Why::Directory { .. } => "directory records",
+            Why::MediaCheck => "media check",
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,19 +94,22 @@ impl Patch {
     }
 }
 
-/// Puts the part of `range` that lies in `chunk` (which starts at byte `at` of the medium) into it.
-pub fn lay(chunk: &mut [u8], at: Bytes, range: Bytes, bytes: &[u8]) {
-    let (chunk_end, range_end) = (at.0 + chunk.len() as u64, range.0 + bytes.len() as u64);
-    let (from, to) = (at.0.max(range.0), chunk_end.min(range_end));
+/// The part of `bytes` (which belong at `range`) that falls into a chunk of `len` bytes at `at`: its index in the
+/// chunk, and the part.
+pub fn part(at: Bytes, len: usize, range: Bytes, bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let from = at.0.max(range.0);
+    let to = (at.0 + len as u64).min(range.0 + bytes.len() as u64);
     if from >= to {
-        return;
+        return None;
     }
-    // Each difference is at most the length of a slice in memory.
-    let index = |offset: u64, base: Bytes| usize::try_from(offset - base.0).unwrap_or(usize::MAX);
-    let source = bytes.get(index(from, range)..index(to, range));
-    let target = chunk.get_mut(index(from, at)..index(to, at));
-    if let (Some(source), Some(target)) = (source, target) {
-        target.copy_from_slice(source);
+    let bytes = bytes.get(Bytes(from - range.0).index()?..Bytes(to - range.0).index()?)?;
+    Some((Bytes(from - at.0).index()?, bytes))
+}
+
+/// Puts the part of `bytes` (which belong at `range`) that falls into `chunk`, which starts at `at`, into it.
+pub fn lay(chunk: &mut [u8], at: Bytes, range: Bytes, bytes: &[u8]) {
+    if let Some((index, bytes)) = part(at, chunk.len(), range, bytes) {
+        chunk[index..index + bytes.len()].copy_from_slice(bytes);
     }
 }
 

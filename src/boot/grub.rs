@@ -210,10 +210,7 @@ impl<'a> Editor<'a> {
                 }
             }
         }
-        wanted.extend(kernel_line::missing(
-            &line.expanded,
-            &self.arguments.extra,
-        ));
+        wanted.extend(kernel_line::missing(&line.expanded, &self.arguments.extra));
         if wanted.is_empty() {
             return Ok(false);
         }
@@ -255,11 +252,7 @@ impl<'a> Editor<'a> {
     }
 
     /// The entry without persistence, where a user looks for it.
-    fn add_without(
-        &self,
-        steps: &[Reclaimed],
-        changes: &mut Vec<Change>,
-    ) -> Result<(), EditError> {
+    fn add_without(&self, steps: &[Reclaimed], changes: &mut Vec<Change>) -> Result<(), EditError> {
         let base = &self.menu.items[self.base];
         if base.conditional {
             // It is there only under a condition, and so is its twin: next to each of the same title.

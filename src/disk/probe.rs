@@ -184,11 +184,15 @@ fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
     superblock(&Window::new(source, extent))
 }
 
-/// The place where [`crate::superblock`] answers.
+/// What the program's own superblock reading answers.
 #[cfg(not(feature = "blkid"))]
-#[allow(clippy::unnecessary_wraps)]
-fn superblock(_source: &dyn ReadAt) -> Result<Found, String> {
-    Ok(Found::default())
+fn superblock(source: &dyn ReadAt) -> Result<Found, String> {
+    let found = crate::superblock::identify(source).map_err(|error| error.to_string())?;
+    Ok(found.map_or_else(Found::default, |found| Found {
+        kind: Some(found.kind.name().to_owned()),
+        label: found.label,
+        uuid: found.uuid,
+    }))
 }
 
 #[cfg(test)]

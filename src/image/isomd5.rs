@@ -30,7 +30,8 @@ pub const FIELD: Extent = Extent {
     len: Bytes(FIELD_LEN as u64),
 };
 
-const FIELD_LEN: usize = 512;
+/// The length of the field.
+pub const FIELD_LEN: usize = 512;
 /// The primary volume descriptor. isomd5sum reads on when another kind comes first, but then computes a wrong place
 /// for it, so only this one can carry a sum.
 const DESCRIPTOR: u64 = 32768;
@@ -43,7 +44,7 @@ const SUMS_LEN: usize = 60;
 const NOTICE: &str = "THIS IS NOT THE SAME AS RUNNING MD5SUM ON THIS ISO!!";
 
 /// A sum as it is found in an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Implanted {
     /// The digest of the whole, 32 hexadecimal digits as implanted.
     pub md5: String,

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::request::Size;
 use crate::table::{GRAIN, Space};
 use crate::units::{Bytes, Extent};
 
@@ -37,18 +38,8 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// How large a partition shall be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Size {
-    /// So large.
-    Fixed(Bytes),
-    /// As large as the others let it be.
-    Rest,
-}
-
 /// A partition that is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// What for.
     pub what: Purpose,

@@ -28,7 +28,7 @@ pub use decompress::Packing;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum LiveStack {
+pub enum LiveScript {
     /// dracut's dmsquash-live (`dmsquash-live-root`).
     DmsquashLive,
     /// dracut's dmsquash-live-autooverlay (`create-overlay`).
@@ -60,7 +60,7 @@ pub struct Initrd {
     /// lists.
     pub filesystems: BTreeSet<String>,
     /// Live scripts.
-    pub live: BTreeSet<LiveStack>,
+    pub live: BTreeSet<LiveScript>,
     /// Programs that matter to a live boot, of those in [`TOOLS`].
     pub tools: BTreeSet<&'static str>,
     /// How each segment is packed, in order.
@@ -195,19 +195,19 @@ impl Initrd {
 }
 
 /// The live scripts that a file belongs to.
-fn stack(path: &str, name: &str) -> Option<LiveStack> {
+fn stack(path: &str, name: &str) -> Option<LiveScript> {
     Some(match name.strip_suffix(".sh").unwrap_or(name) {
-        "dmsquash-live-root" => LiveStack::DmsquashLive,
-        "create-overlay" => LiveStack::Autooverlay,
-        "kiwi-live-root" | "kiwi-live-lib" => LiveStack::KiwiLive,
-        "nlplug-findfs" => LiveStack::Alpine,
+        "dmsquash-live-root" => LiveScript::DmsquashLive,
+        "create-overlay" => LiveScript::Autooverlay,
+        "kiwi-live-root" | "kiwi-live-lib" => LiveScript::KiwiLive,
+        "nlplug-findfs" => LiveScript::Alpine,
         hook if hook.ends_with("-mount-overlayfs") || hook == "mount-overlayfs" => {
-            LiveStack::Overlayfs
+            LiveScript::Overlayfs
         }
         _ => match path {
-            "scripts/live" => LiveStack::LiveBoot,
-            "scripts/casper" => LiveStack::Casper,
-            "hooks/archiso" => LiveStack::Archiso,
+            "scripts/live" => LiveScript::LiveBoot,
+            "scripts/casper" => LiveScript::Casper,
+            "hooks/archiso" => LiveScript::Archiso,
             _ => return None,
         },
     })

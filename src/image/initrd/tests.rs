@@ -81,7 +81,7 @@ fn assert_all(found: &Initrd) {
     assert_eq!(words(&found.modules), ["base", "dmsquash-live", "systemd"]);
     assert_eq!(words(&found.filesystems), ["ext4", "iso9660", "overlay"]);
     assert_eq!(words(&found.tools), ["checkisomd5"]);
-    let live = [LiveStack::DmsquashLive, LiveStack::Overlayfs];
+    let live = [LiveScript::DmsquashLive, LiveScript::Overlayfs];
     assert_eq!(found.live, BTreeSet::from(live));
 }
 

@@ -1,0 +1,62 @@
+# livestick: what there is to do. Every target installs what it needs (Debian packages) when something is missing.
+
+PREFIX ?= /usr/local
+CARGO  ?= cargo
+BINARY := target/release/livestick
+# For the demo: your own image and target, and sizes.
+IMAGE  ?=
+TARGET ?=
+DEMO   := target/demo
+
+.PHONY: all build demo test check unit boot-test boot-test-all bench fuzz install packages-installed clean
+
+# The program.
+all build: packages-installed
+	$(CARGO) build --release --locked
+
+# A small live image written to a stick image with overlay and /home, and verified. With IMAGE= and TARGET= your own.
+demo: build
+ifeq ($(IMAGE)$(TARGET),)
+	mkdir -p $(DEMO)
+	rm -f $(DEMO)/stick.img
+	tests/lab/small-iso grub2 $(DEMO)/live.iso --size 64
+	$(BINARY) write $(DEMO)/live.iso $(DEMO)/stick.img --size 2GiB --overlay-size-mb 512 --home-size-mb 512 --yes
+else
+	$(BINARY) write $(IMAGE) $(TARGET) $(if $(wildcard $(TARGET)),,--size 8GiB) --overlay-size-mb 1024 --home-size rest
+endif
+
+# Everything that is tested: style, units, sticks judged by other programs, and real boots.
+test: check unit boot-test
+
+# Style and lints.
+check: packages-installed
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
+	if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; else echo "skipped: cargo deny is not installed"; fi
+
+# Unit and integration tests.
+unit: packages-installed
+	$(CARGO) test --locked --no-fail-fast
+
+# Real live systems from Debian packages, booted from sticks in QEMU: each layout, firmware and mechanism once.
+boot-test: build
+	tests/lab/boot-test --livestick $(BINARY)
+
+# The full product of layouts, firmwares and mechanisms, with Debian sid too.
+boot-test-all: build
+	tests/lab/boot-test --all --livestick $(BINARY)
+
+# Speed and memory, as ratios against limits and peers measured in the same run.
+bench: build
+	benches/write $(BINARY)
+
+install: build
+	install -Dm755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/livestick
+
+# What the build and the tests need beyond a Rust toolchain.
+packages-installed:
+	tests/lab/packages --install
+
+clean:
+	rm -rf target

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Doing what a plan says: the only room with side effects on a target.
+//!
+//! The order keeps one promise: at every moment the stick is as it was, blank, or complete.
+//!
+//! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
+//! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
+//! 3. Everything is read back from the medium. What differs ends the job with a blank stick.
+//! 4. The first MiB, its first 4 KiB last of all: they hold the boot record and the head of the partition table.
+//!
+//! Every write is listed in the plan; what is written comes from the image file and the plan alone.
+
+pub mod copy;
+pub mod filesystem;
+pub mod flow;
+mod loopdev;
+mod program;
+mod staging;
+pub mod verify;
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::apply::copy::{Copied, Copy, HEAD};
+use crate::apply::filesystem::Maker;
+use crate::apply::flow::Stop;
+use crate::apply::verify::{Digests, read_back};
+use crate::disk::direct::{Bypass, Kind, Medium, MediumError};
+use crate::disk::proof::ReadProof;
+use crate::disk::{Identity, System, rescan};
+use crate::event::{Event, Step, Work};
+use crate::host::Host;
+use crate::image::isomd5::MediaSum;
+use crate::plan::Plan;
+use crate::plan::boot::MediaCheck;
+use crate::report::{Exit, Failure, Made, ReadBack, Report, StickState, Verdict};
+use crate::units::Bytes;
+
+/// The part of the first MiB that is written after the rest of it: whole sectors of every medium.
+const FIRST: usize = 4096;
+
+/// Applies `plan`; tells `sink` what happens. Setting `cancel` stops at the next chunk.
+pub fn run(
+    plan: &Plan,
+    host: &Host,
+    cancel: &AtomicBool,
+    sink: &mut dyn FnMut(Event),
+) -> Result<Report, Failure> {
+    let steps = plan.steps();
+    let total = steps.iter().map(|step| step.bytes).sum();
+    sink(Event::Planned {
+        plan: Box::new(plan.clone()),
+        steps: steps.clone(),
+        total,
+    });
+    let mut job = Job {
+        plan,
+        host,
+        cancel,
+        sink,
+        steps,
+        total,
+        done: Bytes::ZERO,
+        current: 0,
+        state: StickState::Untouched,
+    };
+    let began = Instant::now();
+    let ended = job.run();
+    let state = job.state;
+    match ended {
+        Ok(mut report) => {
+            report.seconds = began.elapsed().as_secs_f64();
+            sink(Event::Done {
+                report: Box::new(report.clone()),
+            });
+            Ok(report)
+        }
+        Err(end) => {
+            let failure = end.into_failure(state);
+            sink(Event::Failed {
+                failure: failure.clone(),
+            });
+            Err(failure)
+        }
+    }
+}
+
+/// How a job ends early.
+enum End {
+    /// Before the first write: the target is not what the plan saw, or cannot be had.
+    Refused(anyhow::Error),
+    /// By the user.
+    Cancelled,
+    /// Writing, or what belongs to it.
+    Write(anyhow::Error),
+    /// What was read is not what was written.
+    Verify(anyhow::Error),
+}
+
+impl From<Stop> for End {
+    fn from(stop: Stop) -> End {
+        match stop {
+            Stop::Cancelled => End::Cancelled,
+            Stop::Failed(error) => End::Write(error),
+        }
+    }
+}
+
+impl From<MediumError> for End {
+    fn from(error: MediumError) -> End {
+        End::Write(error.into())
+    }
+}
+
+impl End {
+    fn into_failure(self, state: StickState) -> Failure {
+        let (exit, message) = match self {
+            End::Refused(error) => (Exit::Refused, format!("{error:#}")),
+            End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
+            End::Write(error) => (Exit::WriteFailed, format!("{error:#}")),
+            End::Verify(error) => (Exit::NotVerified, format!("{error:#}")),
+        };
+        Failure {
+            exit,
+            message,
+            state,
+        }
+    }
+}
+
+struct Job<'a> {
+    plan: &'a Plan,
+    host: &'a Host,
+    cancel: &'a AtomicBool,
+    sink: &'a mut dyn FnMut(Event),
+    steps: Vec<Step>,
+    total: Bytes,
+    /// Bytes of the whole job that are done.
+    done: Bytes,
+    /// The step that is at work.
+    current: usize,
+    state: StickState,
+}
+
+impl Job<'_> {
+    fn run(&mut self) -> Result<Report, End> {
+        let plan = self.plan;
+        let image = fs::File::open(&plan.image.path)
+            .with_context(|| format!("opening the image {}", plan.image.path.display()))
+            .map_err(End::Refused)?;
+        let medium = self.open().map_err(End::Refused)?;
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(End::Cancelled);
+        }
+
+        self.start(Work::Blank);
+        // From the first byte of this write on the stick is no longer what it was.
+        self.state = StickState::Blank;
+        let head = plan.image.size.min(HEAD).index().unwrap_or(0);
+        medium.write_at(Bytes::ZERO, &vec![0; head])?;
+        medium.flush()?;
+        self.finish();
+
+        self.start(Work::Copy);
+        let copied = self.copy(&image, &medium)?;
+        self.finish();
+        let made = self.filesystems(&medium)?;
+
+        self.start(Work::ReadBack);
+        let (digests, mut given) = self.read_back(&medium, &copied)?;
+        self.compare(&digests, &copied)?;
+        self.finish();
+
+        self.start(Work::FirstMib);
+        self.write_head(&medium, &copied.head)?;
+        self.state = StickState::Complete;
+        let proof = ReadProof::start(&medium);
+        let mut back = crate::disk::buffer::Buffer::new(copied.head.len());
+        medium
+            .read_at(Bytes::ZERO, &mut back)
+            .map_err(|error| End::Verify(error.into()))?;
+        if back[..] != copied.head[..] {
+            return Err(End::Verify(anyhow!(
+                "the first MiB read back is not what was written"
+            )));
+        }
+        given = given.and_then(|given| Some(given + proof.bytes_from_medium()?));
+        self.finish();
+
+        let mut notes = Vec::new();
+        let verdict = self.verdict(&medium, given);
+        Self::let_go(medium, &mut notes);
+        Ok(self.report(copied, &digests, verdict, made, notes))
+    }
+
+    /// Locks and opens the target, and makes sure that it is what the plan saw.
+    fn open(&self) -> anyhow::Result<Medium> {
+        let target = &self.plan.target;
+        let system = System::real();
+        if let Some(pinned) = &target.identity {
+            self.still(pinned, &system)?;
+        }
+        crate::disk::mounts::unmount(&target.unmount)?;
+        let medium = Medium::open(&target.path, target.kind)?;
+        if target.kind == Kind::NewFile {
+            medium.set_len(target.size)?;
+        }
+        if let Some(pinned) = &target.identity {
+            if medium.dev() != pinned.dev {
+                bail!(
+                    "{} is another one than the plan saw; plan again",
+                    target.path.display()
+                );
+            }
+            self.still(pinned, &system)?;
+        }
+        if medium.size() != target.size {
+            bail!(
+                "{} had {} bytes when the plan was made and has {} now; plan again",
+                target.path.display(),
+                target.size,
+                medium.size()
+            );
+        }
+        Ok(medium)
+    }
+
+    /// Makes sure that the target is the one whose identity was pinned.
+    fn still(&self, pinned: &Identity, system: &System) -> anyhow::Result<()> {
+        let target = &self.plan.target;
+        let now = if target.kind == Kind::Disk {
+            pinned.now(system)?
+        } else {
+            let meta = fs::metadata(&target.path)
+                .with_context(|| format!("looking at {}", target.path.display()))?;
+            Identity::of_file(&meta)
+        };
+        Ok(pinned.compare(&now)?)
+    }
+
+    fn copy(&mut self, image: &fs::File, medium: &Medium) -> Result<Copied, End> {
+        let plan = self.plan;
+        let cancel = self.cancel;
+        let copy = Copy {
+            image,
+            size: plan.image.size,
+            patches: &plan.patches,
+            media_sum: plan
+                .image
+                .media_sum
+                .map(|(volume, supported)| MediaSum::new(volume, supported)),
+        };
+        let copied = copy.run(
+            |at, buffer, len| {
+                medium.write_at(at, &buffer[..len])?;
+                self.progress(len);
+                Ok(())
+            },
+            cancel,
+        )?;
+        for behind in &plan.behind {
+            medium.write_at(behind.at, &behind.bytes)?;
+            self.progress(behind.bytes.len());
+        }
+        medium.flush()?;
+        Ok(copied)
+    }
+
+    fn filesystems(&mut self, medium: &Medium) -> Result<Vec<Made>, End> {
+        let plan = self.plan;
+        let maker = Maker {
+            host: self.host,
+            target: &plan.target.path,
+            medium,
+            cancel: self.cancel,
+        };
+        let mut all = Vec::new();
+        for (partition, filesystem) in plan.filesystems.iter().enumerate() {
+            self.start(Work::Format { partition });
+            let checked_by = maker.make(filesystem).map_err(|stop| match stop {
+                Stop::Failed(error) => Stop::Failed(
+                    error.context(format!("making the {} filesystem", filesystem.purpose)),
+                ),
+                stop @ Stop::Cancelled => stop,
+            })?;
+            medium.flush()?;
+            all.push(Made {
+                purpose: filesystem.purpose.to_string(),
+                size: filesystem.extent.len,
+                filesystem: filesystem.describe(),
+                uuid: filesystem.uuid.to_string(),
+                checked_by: checked_by.to_owned(),
+            });
+            self.finish();
+        }
+        Ok(all)
+    }
+
+    /// Reads the image's range back; also gives how much the kernel says came from the medium.
+    fn read_back(
+        &mut self,
+        medium: &Medium,
+        copied: &Copied,
+    ) -> Result<(Digests, Option<Bytes>), End> {
+        for behind in &self.plan.behind {
+            let mut back = vec![0; behind.bytes.len()];
+            medium
+                .read_at(behind.at, &mut back)
+                .map_err(|error| End::Verify(error.into()))?;
+            if back != behind.bytes {
+                return Err(End::Verify(anyhow!(
+                    "reading back {} at byte {}: not what was written",
+                    behind.what,
+                    behind.at
+                )));
+            }
+        }
+        let cancel = self.cancel;
+        let size = self.plan.image.size;
+        let mut given = Some(Bytes::ZERO);
+        let mut proof = None;
+        let digests = read_back(
+            size,
+            &copied.head,
+            &copied.changed,
+            |at, chunk| {
+                // The count belongs to the thread that reads, which is this one.
+                let proof = proof.get_or_insert_with(|| ReadProof::start(medium));
+                medium.read_at(at, chunk)?;
+                given = proof.bytes_from_medium();
+                Ok(())
+            },
+            |len| self.progress(len),
+            cancel,
+        );
+        match digests {
+            Ok(digests) => Ok((digests, given)),
+            Err(Stop::Cancelled) => Err(End::Cancelled),
+            Err(Stop::Failed(error)) => Err(End::Verify(error.context("reading the stick back"))),
+        }
+    }
+
+    fn compare(&self, digests: &Digests, copied: &Copied) -> Result<(), End> {
+        if digests.restored == copied.sha256 {
+            return Ok(());
+        }
+        Err(End::Verify(anyhow!(
+            "what was read back from {} is not what was written (sha256 {} instead of {}); write it again, and if it happens again replace the stick",
+            self.plan.target.path.display(),
+            digests.restored,
+            copied.sha256
+        )))
+    }
+
+    fn write_head(&mut self, medium: &Medium, head: &[u8]) -> Result<(), End> {
+        let first = FIRST.min(head.len());
+        medium.write_at(Bytes(first as u64), &head[first..])?;
+        medium.flush()?;
+        self.progress(head.len() - first);
+        // If this write fails nobody knows how much of it is on the medium.
+        self.state = StickState::Unknown;
+        medium.write_at(Bytes::ZERO, &head[..first])?;
+        medium.flush()?;
+        self.progress(first);
+        Ok(())
+    }
+
+    fn verdict(&self, medium: &Medium, given: Option<Bytes>) -> Verdict {
+        let size = self.plan.image.size;
+        if let Bypass::None(why) = medium.bypass() {
+            return Verdict::NotVerified {
+                reason: format!("{why}, so it cannot be known that the medium was read"),
+            };
+        }
+        let counted = if medium.is_disk() {
+            "read from the disk"
+        } else {
+            "fetched from storage"
+        };
+        match given {
+            Some(given) if given >= size => Verdict::Verified {
+                proof: format!(
+                    "direct reads; the kernel counted {} bytes {counted}",
+                    given.grouped()
+                ),
+            },
+            Some(given) => Verdict::NotVerified {
+                reason: format!(
+                    "the kernel counted only {} bytes {counted}",
+                    given.grouped()
+                ),
+            },
+            None => Verdict::NotVerified {
+                reason: "the kernel does not count what it reads".into(),
+            },
+        }
+    }
+
+    /// Closes the target and shows the kernel its new table.
+    fn let_go(medium: Medium, notes: &mut Vec<String>) {
+        let path = medium.path().to_owned();
+        let is_disk = medium.is_disk();
+        match medium.release() {
+            Ok(lock) => {
+                if is_disk && let Err(why) = rescan::rescan(&path) {
+                    notes.push(why);
+                }
+                drop(lock);
+            }
+            Err(error) => notes.push(error.to_string()),
+        }
+    }
+
+    fn report(
+        &self,
+        copied: Copied,
+        digests: &Digests,
+        verdict: Verdict,
+        made: Vec<Made>,
+        notes: Vec<String>,
+    ) -> Report {
+        let plan = self.plan;
+        let verified = matches!(verdict, Verdict::Verified { .. });
+        Report {
+            exit: if verified {
+                Exit::Verified
+            } else {
+                Exit::NotVerified
+            },
+            state: self.state,
+            stick: format!(
+                "{}   {}",
+                plan.target.path.display(),
+                plan.target.description
+            ),
+            image: plan.image.name.clone(),
+            image_size: plan.image.size,
+            sha256: copied.sha256,
+            read_back: ReadBack {
+                bytes: plan.image.size,
+                verdict,
+                as_written: digests.as_written.clone(),
+                restored: digests.restored.clone(),
+                ranges: plan.patches.len(),
+                changed: plan.changed(),
+                reasons: plan.reasons(),
+            },
+            made,
+            boot: boot_lines(plan),
+            notes,
+            seconds: 0.0,
+        }
+    }
+
+    fn start(&mut self, work: Work) {
+        self.current = self
+            .steps
+            .iter()
+            .position(|step| step.work == work)
+            .unwrap_or(self.current);
+        (self.sink)(Event::Started { step: self.current });
+    }
+
+    fn progress(&mut self, len: usize) {
+        self.done += Bytes(len as u64);
+        (self.sink)(Event::Progress {
+            step: self.current,
+            done: self.done,
+            total: self.total,
+        });
+    }
+
+    /// Ends the step; what it did not count by itself is counted now.
+    fn finish(&mut self) {
+        self.done = self.steps[..=self.current]
+            .iter()
+            .map(|step| step.bytes)
+            .sum();
+        (self.sink)(Event::Progress {
+            step: self.current,
+            done: self.done,
+            total: self.total,
+        });
+        (self.sink)(Event::Finished { step: self.current });
+    }
+}
+
+/// How the stick starts, as far as it follows from what was written.
+fn boot_lines(plan: &Plan) -> Vec<String> {
+    let boot = &plan.boot;
+    let mut first = boot.firmware.join(" and ");
+    if !boot.arguments.is_empty() {
+        first += ": persistent by default";
+    }
+    let mut lines = vec![first];
+    let withouts: Vec<&String> = boot
+        .files
+        .iter()
+        .filter_map(|file| file.without.as_ref())
+        .collect();
+    if let Some(without) = withouts.first() {
+        lines.push(format!("'{without}' is in the menu"));
+    }
+    match boot.media_check {
+        MediaCheck::None => {}
+        MediaCheck::Kept => lines.push("the media check is as published".into()),
+        MediaCheck::Reimplanted => lines.push("the media check is computed for this stick".into()),
+    }
+    lines
+}
+
+/// Opens a file for punching holes; the medium itself offers only reads and writes.
+pub(crate) fn open_for_holes(path: &Path) -> anyhow::Result<fs::File> {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))
+}

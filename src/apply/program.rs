@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Running the distribution's programs: quietly, stoppable, and with their last words in the error.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::apply::flow::Stop;
+
+/// How often a running program is looked at.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How much of a program's output an error repeats.
+const LAST_WORDS: usize = 600;
+
+/// Runs `command` to its end and gives its output; a status other than 0 is an error. Stopping kills it.
+pub fn run(command: &mut Command, cancel: &AtomicBool) -> Result<String, Stop> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    let output = tempfile::tempfile().context("making a file for a program's output")?;
+    let clone = |file: &File| file.try_clone().context("sharing a program's output");
+    command
+        .stdin(Stdio::null())
+        .stdout(clone(&output)?)
+        .stderr(clone(&output)?)
+        .env("LC_ALL", "C");
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {name}"))?;
+    let status = loop {
+        if let Some(status) = child
+            .try_wait()
+            .with_context(|| format!("waiting for {name}"))?
+        {
+            break status;
+        }
+        if cancel.load(Ordering::Relaxed) {
+            // It may have ended meanwhile, which is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Stop::Cancelled);
+        }
+        thread::sleep(PATIENCE);
+    };
+    let text = read(output)?;
+    if !status.success() {
+        return Err(fail(&name, &status.to_string(), &text).into());
+    }
+    Ok(text)
+}
+
+fn read(mut output: File) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    output
+        .seek(SeekFrom::Start(0))
+        .context("reading a program's output")?;
+    output
+        .take(1 << 20)
+        .read_to_end(&mut bytes)
+        .context("reading a program's output")?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn fail(name: &str, status: &str, text: &str) -> anyhow::Error {
+    let words: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mut said = words.join(" / ");
+    if said.len() > LAST_WORDS {
+        let cut = (said.len() - LAST_WORDS..said.len()).find(|i| said.is_char_boundary(*i));
+        said = format!("… {}", &said[cut.unwrap_or(said.len())..]);
+    }
+    anyhow::anyhow!("{name} ended with {status}: {said}")
+}
+
+/// Like [`run`], for what must not be left undone when the user stops the job.
+pub fn run_always(command: &mut Command) -> anyhow::Result<String> {
+    match run(command, &AtomicBool::new(false)) {
+        Ok(text) => Ok(text),
+        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::Cancelled) => bail!("stopped"),
+    }
+}

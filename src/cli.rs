@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line: words to a [`Request`], nothing looked at and nothing decided.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
+use crate::units::Bytes;
+
+const AFTER: &str = "\
+Exit status:
+  0    done; for write: written and verified
+  2    the command line makes no sense
+  3    refused; nothing was written
+  4    the image is damaged or does not match; nothing was written
+  5    writing failed; the stick is left blank
+  6    verification failed, or could not be proven
+  130  cancelled; a stick that was being written is left blank";
+
+/// Write a live image to a USB stick, give it a memory, and prove what is on it.
+#[derive(Debug, Parser)]
+#[command(name = "livestick", version, after_help = AFTER, max_term_width = 80)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what an image is, and what can be done with it
+    #[command(after_help = AFTER)]
+    Inspect(Inspect),
+    /// List the sticks that can be written, and why each other disk cannot
+    #[command(after_help = AFTER)]
+    List(List),
+    /// Write an image to a stick, with persistence if wanted, and verify it
+    #[command(after_help = AFTER)]
+    Write(Box<Write>),
+}
+
+/// `livestick inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The live image (ISO file)
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub image: PathBuf,
+    /// Give the facts as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Do not open the initrd and the root image
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// `livestick list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Give the disks as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Show loop devices too
+    #[arg(long)]
+    pub loops: bool,
+}
+
+/// A filesystem, as a word of the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FsName {
+    /// Checksums on data and metadata, compression
+    Btrfs,
+    /// A journal, checksums on metadata
+    Ext4,
+    /// A journal, checksums on metadata
+    Xfs,
+}
+
+impl From<FsName> for FsKind {
+    fn from(name: FsName) -> FsKind {
+        match name {
+            FsName::Btrfs => FsKind::Btrfs,
+            FsName::Ext4 => FsKind::Ext4,
+            FsName::Xfs => FsKind::Xfs,
+        }
+    }
+}
+
+/// `livestick write`.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
+pub struct Write {
+    /// The live image (ISO file)
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub image: PathBuf,
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// Make the stick image file this large, if it does not exist (8GiB)
+    #[arg(long, value_name = "SIZE", value_parser = fixed, allow_hyphen_values = true)]
+    pub size: Option<Bytes>,
+    /// Keep changes of the live system in an overlay of this many MiB
+    #[arg(long, value_name = "MIB", value_parser = mebibytes, conflicts_with = "overlay_size", allow_hyphen_values = true)]
+    pub overlay_size_mb: Option<Bytes>,
+    /// The same with a unit (4GiB), or "rest" for all that is left
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub overlay_size: Option<Size>,
+    /// The overlay's filesystem [default: the best that the image can mount]
+    #[arg(long, value_name = "FS", value_enum)]
+    pub overlay_fs: Option<FsName>,
+    /// Make a /home of its own of this many MiB
+    #[arg(long, value_name = "MIB", value_parser = mebibytes, conflicts_with = "home_size", allow_hyphen_values = true)]
+    pub home_size_mb: Option<Bytes>,
+    /// The same with a unit (8GiB), or "rest" for all that is left
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub home_size: Option<Size>,
+    /// The filesystem of /home [default: the best that the image can mount]
+    #[arg(long, value_name = "FS", value_enum)]
+    pub home_fs: Option<FsName>,
+    /// More kernel arguments, for every entry that starts the live system
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub extra_kernel_args: Option<String>,
+    /// Print what would be done, and write nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask before a stick is written over
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the target
+    #[arg(long)]
+    pub unmount: bool,
+    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+    /// Give the plan, the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Derive every identifier from this text, so that the same command gives the same stick
+    #[arg(long, value_name = "TEXT")]
+    pub seed: Option<String>,
+}
+
+/// A size that is not "rest".
+fn fixed(text: &str) -> Result<Bytes, String> {
+    match text.parse::<Size>() {
+        Ok(Size::Fixed(bytes)) => Ok(bytes),
+        Ok(Size::Rest) => Err("a stick image file needs a size, as in 8GiB".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Write {
+    /// What is asked for. The error is one of usage.
+    pub fn request(&self) -> Result<Request, String> {
+        let wanted = |mib: Option<Bytes>, size: Option<Size>, fs: Option<FsName>, what: &str| match (
+            mib.map(Size::Fixed).or(size),
+            fs,
+        ) {
+            (Some(size), fs) => Ok(Some(Wanted {
+                size,
+                fs: fs.map(Into::into),
+            })),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(format!(
+                "--{what}-fs makes nothing without --{what}-size-mb or --{what}-size"
+            )),
+        };
+        Ok(Request {
+            image: self.image.clone(),
+            target: self.target.clone(),
+            create: self.size,
+            overlay: wanted(
+                self.overlay_size_mb,
+                self.overlay_size,
+                self.overlay_fs,
+                "overlay",
+            )?,
+            home: wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?,
+            extra_arguments: self
+                .extra_kernel_args
+                .iter()
+                .flat_map(|text| text.split_whitespace())
+                .map(Into::into)
+                .collect(),
+            unmount: self.unmount,
+            allow_disk: self.allow_disk.clone(),
+            seed: self.seed.clone(),
+        })
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::apply;
+use crate::cli;
+use crate::disk::{self, System};
+use crate::event::Event;
+use crate::host::Host;
+use crate::image::Image;
+use crate::plan::{Plan, build, target};
+use crate::refusal::Refusal;
+use crate::report::{Exit, Failure, StickState};
+use crate::request::Request;
+use crate::ui::json::{self, Json};
+use crate::ui::plain::Plain;
+use crate::ui::{confirm, facts, say, warn};
+
+/// `livestick inspect`.
+pub fn inspect(options: &cli::Inspect) -> Result<(), Exit> {
+    let mut image =
+        Image::open(&options.image).map_err(|refusal| refused(&refusal, options.json))?;
+    if !options.quick {
+        image.look_inside();
+    }
+    say(&if options.json {
+        json::line(&image)
+    } else {
+        facts::image(&image)
+    });
+    Ok(())
+}
+
+/// `livestick list`.
+pub fn list(options: &cli::List) -> Result<(), Exit> {
+    let disks = disk::list(&System::real(), options.loops)
+        .map_err(|error| refused(&Refusal::Host(error.to_string()), options.json))?;
+    say(&if options.json {
+        json::line(&facts::DiskList::new(disks))
+    } else {
+        facts::disks(&disks)
+    });
+    Ok(())
+}
+
+/// `livestick write`.
+pub fn write(options: &cli::Write) -> Result<(), Exit> {
+    let request = options.request().map_err(|why| {
+        fail(
+            Failure {
+                exit: Exit::Usage,
+                message: why,
+                state: StickState::Untouched,
+            },
+            options.json,
+        )
+    })?;
+    let host = Host::look();
+    let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
+    if options.dry_run {
+        say(&if options.json {
+            json::line(&plan)
+        } else {
+            plan.to_string()
+        });
+        return Ok(());
+    }
+    if !options.yes {
+        confirm::ask(&plan).map_err(|refusal| refused(&refusal, options.json))?;
+    }
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Without the handler the signal ends the program, and the stick is blank all the same.
+        let _ = signal_hook::flag::register(signal, Arc::clone(&cancel));
+    }
+    let (mut json, mut plain) = (Json::default(), Plain::default());
+    let mut sink = |event: Event| {
+        if options.json {
+            json.event(&event);
+        } else {
+            plain.event(&event);
+        }
+    };
+    match apply::run(&plan, &host, &cancel, &mut sink) {
+        Ok(report) if report.exit == Exit::Verified => Ok(()),
+        Ok(report) => Err(report.exit),
+        Err(failure) => Err(failure.exit),
+    }
+}
+
+/// From a request to a plan: looks at the image and the target, and decides.
+pub fn plan(request: &Request, host: &Host) -> Result<Plan, Refusal> {
+    let mut image = Image::open(&request.image)?;
+    if request.overlay.is_some() || request.home.is_some() {
+        image.look_inside();
+    }
+    let target = target::look(request, &System::real())?;
+    build::build(request, &image, target, host)
+}
+
+fn refused(refusal: &Refusal, json: bool) -> Exit {
+    let exit = refusal.exit();
+    fail(
+        Failure {
+            exit,
+            message: refusal.to_string(),
+            state: StickState::Untouched,
+        },
+        json,
+    )
+}
+
+/// Says why nothing was done, in the form that was asked for.
+fn fail(failure: Failure, json: bool) -> Exit {
+    let exit = failure.exit;
+    if json {
+        json::failure(failure);
+    } else {
+        warn(&failure.message);
+    }
+    exit
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What happens while a plan is applied, as a stream of events: the one interface between the work and its front ends.
+//!
+//! Rules:
+//!
+//! * [`Event::Planned`] comes first and holds every step, so that a front end can draw all rows before work begins.
+//! * Exactly one of [`Event::Done`] and [`Event::Failed`] comes, and nothing comes after it.
+//! * Progress counts the bytes of the whole job; how many of them a step has is in its [`Step`].
+
+use serde::Serialize;
+
+use crate::plan::Plan;
+use crate::report::{Failure, Report};
+use crate::units::Bytes;
+
+/// The version of the JSON form of events, plans and reports. Raised when a field changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// One thing that is done to the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What it is, in the plan's words.
+    pub title: String,
+    /// What kind of work it is.
+    pub work: Work,
+    /// Bytes that pass, for the progress of the whole job.
+    pub bytes: Bytes,
+}
+
+/// The kinds of step, in the order in which they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// The first MiB becomes zeros: from here on the stick is blank.
+    Blank,
+    /// The image from its second MiB on, and what the partition table keeps behind it.
+    Copy,
+    /// A filesystem is made and filled.
+    Format {
+        /// Which of the plan's partitions.
+        partition: usize,
+    },
+    /// Everything is read back from the medium.
+    ReadBack,
+    /// The first MiB: from here on the stick is complete.
+    FirstMib,
+}
+
+/// Something that happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// What will be done. Always the first.
+    Planned {
+        /// The plan, in full.
+        plan: Box<Plan>,
+        /// Its steps, in order; events name them by index.
+        steps: Vec<Step>,
+        /// The sum of the steps' bytes.
+        total: Bytes,
+    },
+    /// A step begins.
+    Started {
+        /// Its index.
+        step: usize,
+    },
+    /// Bytes went by.
+    Progress {
+        /// The step that is at work.
+        step: usize,
+        /// Bytes of the whole job that are done.
+        done: Bytes,
+        /// Bytes of the whole job.
+        total: Bytes,
+    },
+    /// Something worth a line, which changes nothing.
+    Note {
+        /// The line.
+        text: String,
+    },
+    /// A step is done.
+    Finished {
+        /// Its index.
+        step: usize,
+    },
+    /// The stick is written; how far it was verified is in the report. Always the last.
+    Done {
+        /// What was done and proven.
+        report: Box<Report>,
+    },
+    /// The stick is not written. Always the last.
+    Failed {
+        /// What went wrong, and what the stick is now.
+        failure: Failure,
+    },
+}

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From a request and facts to a plan, or to a refusal. Nothing is written here, and nothing is asked of the system:
+//! the same request and facts give the same plan (identifiers are random unless `--seed` is given).
+
+use crate::boot::Arguments;
+use crate::disk::direct::Kind;
+use crate::host::Host;
+use crate::image::Image;
+use crate::image::isomd5;
+use crate::patch::{After, Draft, Patch, Why};
+use crate::persistence::home::{self, Mechanism};
+use crate::persistence::overlay::Needs;
+use crate::persistence::tree::{Attributes, Entry};
+use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
+use crate::plan::filesystem::Filesystem;
+use crate::plan::ids::Ids;
+use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
+use crate::plan::{Behind, Plan, PlannedImage, PlannedTarget};
+use crate::read::{ReadAt, ReadError};
+use crate::refusal::Refusal;
+use crate::request::{FsKind, Request, Wanted};
+use crate::table::{NewPartition, Use};
+use crate::units::{Block, Bytes};
+
+/// Makes the plan.
+pub fn build(
+    request: &Request,
+    image: &Image,
+    target: PlannedTarget,
+    host: &Host,
+) -> Result<Plan, Refusal> {
+    if !image.table.is_isohybrid() {
+        return Err(Refusal::NotHybrid {
+            path: image.path.clone(),
+        });
+    }
+    if target.size < image.size {
+        return Err(Refusal::TooSmall {
+            target: target.path,
+            have: target.size.binary(),
+            need: image.size.binary(),
+        });
+    }
+    let planner = Planner {
+        request,
+        image,
+        host,
+        size: target.size,
+        file: target.kind != Kind::Disk,
+    };
+    planner.plan(target)
+}
+
+struct Planner<'a> {
+    request: &'a Request,
+    image: &'a Image,
+    host: &'a Host,
+    /// Of the target.
+    size: Bytes,
+    /// Whether the target is a regular file.
+    file: bool,
+}
+
+/// The filesystems and what they ask of the kernel command line.
+#[derive(Default)]
+struct Persistence {
+    wanted: Vec<(Purpose, Wanted, FsKind)>,
+    mechanism: Option<Mechanism>,
+    notes: Vec<String>,
+}
+
+impl Planner<'_> {
+    fn plan(&self, target: PlannedTarget) -> Result<Plan, Refusal> {
+        let Planner { request, image, .. } = *self;
+        let mut draft = Draft::new(image.bytes());
+        let persistence = self.persistence()?;
+        let mut notes = persistence.notes.clone();
+        let slots = self.places(&persistence)?;
+        let ids = Ids::new(request.seed.as_deref());
+        let mut filesystems = Vec::new();
+        let mut behind = Vec::new();
+        let mut arguments = Vec::new();
+        if !slots.is_empty() {
+            let new: Vec<NewPartition> = slots.iter().map(|slot| entry(slot, &ids)).collect();
+            let added = image
+                .table
+                .add(&mut draft, self.size, &new)
+                .map_err(|error| Refusal::Table(error.to_string()))?;
+            behind = added
+                .behind
+                .into_iter()
+                .map(|b| Behind {
+                    at: b.at,
+                    bytes: b.bytes,
+                    what: b.what.into(),
+                })
+                .collect();
+            for (i, slot) in slots.iter().enumerate() {
+                let (_, _, kind) = persistence.wanted[i];
+                let number = added.numbers.get(i).copied().unwrap_or_default();
+                let partuuid = added.partuuids.get(i).cloned().unwrap_or_default();
+                filesystems.push(self.filesystem(slot, kind, number, partuuid, &ids)?);
+            }
+            arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;
+        }
+        let boot = self.boot(&mut draft, arguments)?;
+        let mut patches = draft.patches().map_err(|error| self.damaged(&error))?;
+        let mut media_sum = None;
+        if boot.media_check == MediaCheck::Reimplanted {
+            self.implant(&mut patches)?;
+            let blocks = u32::try_from(image.volume.0 / 2048).map(Block);
+            let supported = image.media_check.as_ref().is_some_and(|sum| sum.supported);
+            media_sum = blocks.ok().map(|blocks| (blocks, supported));
+        }
+        Ok(Plan {
+            image: PlannedImage {
+                path: image.path.clone(),
+                name: image.name.clone(),
+                size: image.size,
+                label: image.label.clone(),
+                media_sum,
+            },
+            target,
+            patches,
+            behind,
+            filesystems,
+            boot,
+            notes,
+        })
+    }
+
+    fn damaged(&self, error: &ReadError) -> Refusal {
+        Refusal::Damaged {
+            path: self.image.path.clone(),
+            why: error.to_string(),
+        }
+    }
+
+    /// What is wanted and can work.
+    fn persistence(&self) -> Result<Persistence, Refusal> {
+        let Planner { request, image, .. } = *self;
+        let mut persistence = Persistence::default();
+        if request.overlay.is_none() && request.home.is_none() {
+            return Ok(persistence);
+        }
+        if !image.stack.persists() {
+            return Err(Refusal::NoPersistence {
+                stack: image.stack.name().into(),
+            });
+        }
+        let what = if request.overlay.is_some() {
+            "the overlay"
+        } else {
+            "/home"
+        };
+        let instead = "leave out the overlay and home options to write the image as it is";
+        let Some(initrd) = &image.initrd_facts else {
+            let why = "its initrd was not found or could not be read".into();
+            return Err(Refusal::Impossible {
+                what,
+                why,
+                instead: instead.into(),
+            });
+        };
+        let mountable: Vec<FsKind> = [FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]
+            .into_iter()
+            .filter(|kind| initrd.filesystems.contains(kind.name()))
+            .collect();
+        if let Some(wanted) = request.overlay {
+            if let Some(why) = self.needs(&Attributes::plain(0o755))?.obstacle() {
+                return Err(Refusal::Impossible {
+                    what: "the overlay",
+                    why,
+                    instead: instead.into(),
+                });
+            }
+            let kind = choose("the overlay", wanted, &mountable)?;
+            self.host.need_filesystem_programs(kind, "overlay")?;
+            persistence.wanted.push((Purpose::Overlay, wanted, kind));
+        }
+        if let Some(wanted) = request.home {
+            let tree = image.tree.as_ref();
+            let facts = home::Facts {
+                overlay: request.overlay.is_some(),
+                systemd: initrd.systemd,
+                livesys: tree.is_some_and(|tree| tree.livesys),
+                attributes: tree.is_some_and(|tree| tree.unread.is_none()),
+            };
+            let mechanism = facts.mechanism().map_err(|why| Refusal::Impossible {
+                what: "a persistent /home without an overlay",
+                why,
+                instead: "add --overlay-size-mb, in which /home can be entered".into(),
+            })?;
+            let kind = choose("/home", wanted, &mountable)?;
+            self.host.need_filesystem_programs(kind, "home")?;
+            persistence.mechanism = Some(mechanism);
+            persistence.wanted.push((Purpose::Home, wanted, kind));
+        }
+        if let Some(why) = image.tree.as_ref().and_then(|tree| tree.unread.as_ref()) {
+            persistence.notes.push(format!(
+                "the attributes of the image's own directories are not known ({why}); root's usual ones are taken"
+            ));
+        }
+        Ok(persistence)
+    }
+
+    /// What the overlay needs to know of the image.
+    fn needs<'a>(&'a self, root: &'a Attributes) -> Result<Needs<'a>, Refusal> {
+        let image = self.image;
+        let initrd = image
+            .initrd_facts
+            .as_ref()
+            .ok_or_else(|| Refusal::Impossible {
+                what: "the overlay",
+                why: "its initrd could not be read".into(),
+                instead: "write the image as it is".into(),
+            })?;
+        let nested = image
+            .nested()
+            .and_then(|inner| Some((inner.label.as_deref()?, inner.uuid.as_deref()?)));
+        Ok(Needs {
+            initrd,
+            volume_label: &image.label,
+            volume_uuid: image.uuid.as_deref().unwrap_or_default(),
+            nested,
+            root,
+        })
+    }
+
+    /// Where the partitions go.
+    fn places(&self, persistence: &Persistence) -> Result<Vec<Slot>, Refusal> {
+        if persistence.wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let space = self
+            .image
+            .table
+            .space(self.image.size, self.size, persistence.wanted.len())
+            .map_err(|error| Refusal::Table(error.to_string()))?;
+        let asks: Vec<Ask> = persistence
+            .wanted
+            .iter()
+            .map(|(what, wanted, kind)| Ask {
+                what: *what,
+                size: wanted.size,
+                smallest: kind.smallest(),
+            })
+            .collect();
+        lay_out(&space, &asks).map_err(|error| Refusal::Layout(error.to_string()))
+    }
+
+    fn filesystem(
+        &self,
+        slot: &Slot,
+        kind: FsKind,
+        number: u32,
+        partuuid: String,
+        ids: &Ids,
+    ) -> Result<Filesystem, Refusal> {
+        let uuid = ids.uuid(&format!("{} filesystem", slot.what));
+        let short = uuid.simple().to_string();
+        let root = Attributes::plain(0o755);
+        let (top, prefix) = match slot.what {
+            Purpose::Overlay => (Some(self.needs(&root)?.top()), "ovl"),
+            Purpose::Home => (None, "home"),
+        };
+        // Twelve characters are what XFS has room for.
+        let label: String = format!("{prefix}-{short}").chars().take(12).collect();
+        let made = Filesystem::decide(kind, self.file, top, self.host)?;
+        Ok(Filesystem {
+            purpose: slot.what,
+            number,
+            extent: slot.extent,
+            partuuid,
+            kind,
+            label,
+            uuid,
+            backing: made.backing,
+            filling: made.filling,
+            subvolume: made.subvolume,
+            compressed: made.compressed,
+            tree: Vec::new(),
+        })
+    }
+
+    /// Puts the trees into the filesystems; gives the kernel arguments.
+    fn fill(
+        &self,
+        persistence: &Persistence,
+        filesystems: &mut [Filesystem],
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<String>, Refusal> {
+        let known = |path: &str| self.image.tree.as_ref()?.directories.get(path).cloned();
+        let root = known("").unwrap_or_else(|| Attributes::plain(0o755));
+        let needs = self.needs(&root)?;
+        let mut arguments = Vec::new();
+        let home = filesystems
+            .iter()
+            .find(|fs| fs.purpose == Purpose::Home)
+            .map(|fs| (fs.uuid.to_string(), fs.kind));
+        for filesystem in filesystems.iter_mut() {
+            let uuid = filesystem.uuid.to_string();
+            match filesystem.purpose {
+                Purpose::Overlay => {
+                    filesystem.tree = needs.tree();
+                    arguments.extend(needs.arguments(&uuid, &filesystem.label));
+                    if let (Some((home, kind)), Some(Mechanism::Unit)) =
+                        (&home, persistence.mechanism)
+                    {
+                        filesystem
+                            .tree
+                            .extend(home::unit(&needs.upper(), home, *kind, &known));
+                    }
+                }
+                Purpose::Home => {
+                    let top = known("home").unwrap_or_else(|| Attributes::plain(0o755));
+                    filesystem.tree = vec![Entry::directory("", top)];
+                    if let Some(mechanism) = persistence.mechanism {
+                        arguments.extend(mechanism.arguments(&uuid, filesystem.kind));
+                        notes.push(format!("/home is {}", mechanism.describe()));
+                    }
+                }
+            }
+            note_limits(filesystem, self.host, notes);
+        }
+        Ok(arguments)
+    }
+
+    fn boot(&self, draft: &mut Draft<'_>, arguments: Vec<String>) -> Result<BootPlan, Refusal> {
+        let Planner { request, image, .. } = *self;
+        let extra = request.extra_arguments.clone();
+        let files = if arguments.is_empty() && extra.is_empty() {
+            Vec::new()
+        } else {
+            let wanted = Arguments {
+                persistence: arguments.clone(),
+                extra: extra.clone(),
+                replace_root: None,
+            };
+            edit(image, draft, &wanted)?
+        };
+        let mut firmware = Vec::new();
+        if image.table.boots_bios() {
+            firmware.push("BIOS".to_owned());
+        }
+        if image.table.boots_uefi() {
+            firmware.push("UEFI".to_owned());
+        }
+        Ok(BootPlan {
+            firmware,
+            arguments,
+            extra,
+            files,
+            media_check: media_check(image, draft)?,
+        })
+    }
+
+    /// Adds the isomd5sum of the medium as written to the patches.
+    fn implant(&self, patches: &mut Vec<Patch>) -> Result<(), Refusal> {
+        let mut before = vec![0; isomd5::FIELD_LEN];
+        let field = isomd5::FIELD;
+        self.image
+            .bytes()
+            .read_exact_at(field.at, &mut before)
+            .map_err(|error| self.damaged(&error))?;
+        patches.push(Patch {
+            at: field.at,
+            before,
+            after: After::MediaCheck,
+            why: Why::MediaCheck,
+        });
+        patches.sort_by_key(|patch| patch.at);
+        Ok(())
+    }
+}
+
+/// The filesystem for a purpose: the user's choice if the image can mount it, else the best that it can.
+fn choose(what: &'static str, wanted: Wanted, mountable: &[FsKind]) -> Result<FsKind, Refusal> {
+    let listed = mountable
+        .iter()
+        .map(|kind| kind.name())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let refuse = |why: String, instead: String| Err(Refusal::Impossible { what, why, instead });
+    match wanted.fs {
+        Some(kind) if !mountable.contains(&kind) => refuse(
+            format!("its initrd has no {kind} driver"),
+            if listed.is_empty() {
+                "write the image as it is".into()
+            } else {
+                format!("choose one of {listed}")
+            },
+        ),
+        Some(kind) => Ok(kind),
+        None => match mountable.first() {
+            Some(kind) => Ok(*kind),
+            None => refuse(
+                "no driver of btrfs, ext4 or xfs was found in its initrd".into(),
+                "write the image as it is".into(),
+            ),
+        },
+    }
+}
+
+fn entry(slot: &Slot, ids: &Ids) -> NewPartition {
+    NewPartition {
+        extent: slot.extent,
+        name: format!("livestick-{}", slot.what),
+        what: Use::LinuxData,
+        unique: ids.uuid(&format!("{} partition", slot.what)),
+    }
+}
+
+/// What a filesystem lacks because of the machine it is made on.
+fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
+    let purpose = filesystem.purpose;
+    if filesystem.kind == FsKind::Btrfs && !filesystem.compressed {
+        notes.push(format!(
+            "what is written to the {purpose} is not compressed: setting that takes root and a kernel with btrfs"
+        ));
+    }
+    let labelled = filesystem
+        .tree
+        .iter()
+        .any(|entry| !entry.attributes.xattrs.is_empty());
+    let lost = !host.root
+        || (filesystem.kind == FsKind::Xfs
+            && filesystem.filling == super::filesystem::Filling::Mkfs);
+    if labelled && lost {
+        notes.push(format!(
+            "the SELinux labels of what is made in the {purpose} are left out: setting them takes root"
+        ));
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The question before anything is lost: the plan, and the target's own name to type.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use crate::disk::direct::Kind;
+use crate::plan::Plan;
+use crate::plan::target;
+use crate::refusal::Refusal;
+use crate::ui::say;
+
+/// Asks on the terminal; without one there is nobody to ask, which is a refusal.
+pub fn ask(plan: &Plan) -> Result<(), Refusal> {
+    let planned = &plan.target;
+    if planned.kind == Kind::NewFile {
+        // A new file: nothing is lost.
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Refusal::Target(format!(
+            "writing over {} needs a yes, and there is no terminal to ask on; add --yes",
+            planned.path.display()
+        )));
+    }
+    let name = target::name(&planned.path);
+    say(&format!(
+        "{plan}\nAll data on {} ({}) will be lost.\n",
+        planned.path.display(),
+        planned.description
+    ));
+    let mut out = io::stderr().lock();
+    let _ = write!(out, "Type {name} to go on: ").and_then(|()| out.flush());
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == name {
+        return Ok(());
+    }
+    Err(Refusal::Target(format!(
+        "'{name}' was not typed; nothing was written"
+    )))
+}

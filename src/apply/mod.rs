@@ -232,7 +232,7 @@ impl Job<'_> {
     fn open_image(&self) -> anyhow::Result<fs::File> {
         let planned = &self.plan.image;
         let opening = || format!("opening the image {}", planned.path.display());
-        let image = fs::File::open(&planned.path).with_context(opening)?;
+        let image = crate::image::open(&planned.path).with_context(opening)?;
         if Version::of(&image.metadata().with_context(opening)?) != planned.version {
             bail!(
                 "the image {} changed after the plan was made; plan again",

@@ -93,7 +93,10 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
                 disk.id()
             )));
         }
-        Standing::Never(reasons) => {
+        Standing::Never(mut reasons) => {
+            if request.allow_disk.as_deref() == Some(disk.id().as_str()) {
+                reasons.retain(|reason| !matches!(reason, Reason::NotPluggable { .. }));
+            }
             let said: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             let unmount = reasons.iter().all(Reason::unmount_lifts);
             let next = if unmount {

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Running the distribution's programs: quietly, stoppable, and with their last words in the error.
+//!
+//! Each runs in a process group of its own. So Ctrl-C on the terminal reaches livestick alone, which decides what is
+//! stopped, and stopping a shell stops what it started.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::apply::flow::Stop;
 
@@ -27,6 +32,7 @@ pub fn run(command: &mut Command, cancel: &AtomicBool) -> Result<String, Stop> {
         .stdin(Stdio::null())
         .stdout(clone(&output)?)
         .stderr(clone(&output)?)
+        .process_group(0)
         .env("LC_ALL", "C");
     let mut child = command
         .spawn()
@@ -39,9 +45,7 @@ pub fn run(command: &mut Command, cancel: &AtomicBool) -> Result<String, Stop> {
             break status;
         }
         if cancel.load(Ordering::Relaxed) {
-            // It may have ended meanwhile, which is as good.
-            let _ = child.kill();
-            let _ = child.wait();
+            kill(&mut child);
             return Err(Stop::Cancelled);
         }
         thread::sleep(PATIENCE);
@@ -51,6 +55,17 @@ pub fn run(command: &mut Command, cancel: &AtomicBool) -> Result<String, Stop> {
         return Err(fail(&name, &status.to_string(), &text).into());
     }
     Ok(text)
+}
+
+/// Ends a program and all that it started, and waits for it.
+fn kill(child: &mut Child) {
+    // Not waited for yet, so the number is still its own. It may have ended meanwhile, which is as good.
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn read(mut output: File) -> anyhow::Result<String> {
@@ -85,5 +100,55 @@ pub fn run_always(command: &mut Command) -> anyhow::Result<String> {
         Ok(text) => Ok(text),
         Err(Stop::Failed(error)) => Err(error),
         Err(Stop::Cancelled) => bail!("stopped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn last_words_are_in_the_error() {
+        let never = AtomicBool::new(false);
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; exit 3"]);
+        let Err(Stop::Failed(error)) = run(&mut command, &never) else {
+            panic!("it did not fail");
+        };
+        assert_eq!(error.to_string(), "sh ended with exit status: 3: one / two");
+    }
+
+    #[test]
+    fn stopping_a_shell_stops_what_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let number = directory.path().join("number");
+        let cancel = AtomicBool::new(false);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                while !number.exists() && start.elapsed() < Duration::from_secs(10) {
+                    thread::sleep(PATIENCE);
+                }
+                cancel.store(true, Ordering::Relaxed);
+            });
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", "sleep 60 & echo $! >$1.new; mv $1.new $1; wait", "sh"])
+                .arg(&number);
+            run(&mut command, &cancel)
+        });
+        assert!(matches!(ended, Err(Stop::Cancelled)));
+        let number = std::fs::read_to_string(number).unwrap();
+        let gone = || {
+            // Killed, but perhaps not yet waited for by whoever inherited it.
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", number.trim()));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+        };
+        let start = Instant::now();
+        while !gone() && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(PATIENCE);
+        }
+        assert!(gone());
     }
 }

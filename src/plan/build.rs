@@ -119,6 +119,7 @@ impl Planner<'_> {
                 size: image.size,
                 label: image.label.clone(),
                 media_sum,
+                version: image.version.clone(),
             },
             target,
             patches,

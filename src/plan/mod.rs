@@ -59,6 +59,9 @@ pub struct PlannedImage {
     /// How much of it the media check covers, and the distributor's mark; none where it has no sum or it stays.
     #[serde(skip)]
     pub media_sum: Option<(crate::units::Block, bool)>,
+    /// Which version of the file was looked at; compared again before the first write.
+    #[serde(skip)]
+    pub version: crate::image::Version,
 }
 
 /// Bytes to be written behind the image, outside the partitions.

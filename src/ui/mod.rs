@@ -14,7 +14,16 @@ pub fn say(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints a line to standard error.
+/// Prints one line to standard error. Control characters, which names of files and volumes can hold, are escaped.
 pub fn warn(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "livestick: {text}");
+    let mut line = String::from("livestick: ");
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -45,7 +46,13 @@ impl Host {
         let root = rustix::process::geteuid().is_root();
         let mut host = Host {
             root,
-            loop_devices: root && Path::new("/dev/loop-control").exists(),
+            // In a container the node may be there for nothing.
+            loop_devices: root
+                && OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/loop-control")
+                    .is_ok(),
             user_namespaces: false,
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
@@ -88,6 +95,12 @@ impl Host {
         self.need(mkfs, package, &purpose)?;
         self.need(check, package, &purpose)?;
         Ok(())
+    }
+
+    /// The places where programs are looked for, as a value of PATH.
+    pub fn path(&self) -> OsString {
+        // Each came from PATH or is written here, so none holds a colon.
+        env::join_paths(&self.search).unwrap_or_default()
     }
 
     /// Whether the kernel can mount filesystems of this kind.

@@ -15,11 +15,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::SeekFrom;
 
 use crate::apply::flow::{CHUNK, Stop};
 use crate::apply::loopdev::LoopDevice;
-use crate::apply::open_for_holes;
 use crate::apply::program::{INPUT, run, run_on};
 use crate::apply::staging::Staging;
 use crate::disk::buffer::Buffer;
@@ -94,7 +93,8 @@ impl Maker<'_> {
         }
         device.flush()?;
         drop(device);
-        // A fresh device has an empty cache: the check reads the medium.
+        // A fresh device has an empty cache, and now the medium's own has nothing of it either.
+        self.medium.flush().map_err(anyhow::Error::from)?;
         let device = LoopDevice::attach(&losetup, self.target, filesystem.extent)?;
         self.check(filesystem.kind, Device::Loop(device.path()))
     }
@@ -112,9 +112,7 @@ impl Maker<'_> {
 
     /// Copies the data of a scratch file into `extent` of the target, whose other bytes become zeros.
     fn transfer(&self, scratch: &File, extent: Extent) -> Result<(), Stop> {
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let target = open_for_holes(self.target)?;
-        let zeros = rustix::fs::fallocate(&target, punch, extent.at.0, extent.len.0).is_ok();
+        let zeros = self.medium.make_hole(extent);
         let mut buffer = Buffer::new(CHUNK);
         let mut back = Buffer::new(CHUNK);
         let mut at = 0;
@@ -219,6 +217,8 @@ impl Maker<'_> {
         let mut command = Command::new(self.program("unshare")?);
         // A PID namespace ends as a whole, with everything that the shell has started.
         command.args(["--pid", "--fork", "--kill-child"]);
+        // The shell looks where this program looked.
+        command.env("PATH", self.host.path());
         command.args([
             "--mount",
             "--propagation",

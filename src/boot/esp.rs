@@ -86,12 +86,7 @@ pub fn read(image: &dyn ReadAt, extent: Extent) -> Result<Vec<Configuration>, Es
 }
 
 /// Puts `text` into the file at `path`, which must exist, on a draft.
-pub fn replace(
-    draft: &mut Draft,
-    extent: Extent,
-    path: &str,
-    text: &[u8],
-) -> Result<(), EspError> {
+pub fn replace(draft: &mut Draft, extent: Extent, path: &str, text: &[u8]) -> Result<(), EspError> {
     let io_error = |doing, source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => EspError::NotFound {
             path: path.to_owned(),
@@ -129,7 +124,10 @@ pub fn replace(
         file.write_all(text)?;
         file.truncate()?;
         // Writing stamped it with the time of the provider; what was there is put back.
-        #[expect(deprecated, reason = "a TimeProvider does not know which file it is asked for")]
+        #[expect(
+            deprecated,
+            reason = "a TimeProvider does not know which file it is asked for"
+        )]
         file.set_modified(modified);
         file.flush()
     };
@@ -197,7 +195,9 @@ fn walk<T: ReadWriteSeek>(
             continue;
         }
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-        let wanted = ["cfg", "conf"].iter().any(|e| ending.eq_ignore_ascii_case(e));
+        let wanted = ["cfg", "conf"]
+            .iter()
+            .any(|e| ending.eq_ignore_ascii_case(e));
         if !wanted || entry.len() > LENGTH || found.len() >= FILES {
             continue;
         }

@@ -103,14 +103,22 @@ pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
         .map(|sectors| sectors / u64::from(per_cluster))
         .and_then(|clusters| u32::try_from(clusters).ok())
         .filter(|clusters| (1..=CLUSTERS).contains(clusters))
-        .ok_or_else(|| wrong(32, "the count of sectors leaves no room for files, or too much"))?;
+        .ok_or_else(|| {
+            wrong(
+                32,
+                "the count of sectors leaves no room for files, or too much",
+            )
+        })?;
     let width = match clusters {
         ..4085 => Width::Twelve,
         4085..65525 => Width::Sixteen,
         _ => Width::ThirtyTwo,
     };
     if wide != (width == Width::ThirtyTwo) {
-        return Err(wrong(22, "the count of clusters contradicts the kind of table"));
+        return Err(wrong(
+            22,
+            "the count of clusters contradicts the kind of table",
+        ));
     }
     let bits: u64 = match width {
         Width::Twelve => 12,
@@ -130,7 +138,10 @@ pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
         let info = u16_at(&boot, 48);
         let backup = u16_at(&boot, 50);
         if active >= tables || u16_at(&boot, 42) != 0 || info >= reserved || backup >= reserved {
-            return Err(wrong(40, "the FAT32 fields of the boot sector contradict the others"));
+            return Err(wrong(
+                40,
+                "the FAT32 fields of the boot sector contradict the others",
+            ));
         }
         root = Some(u32_at(&boot, 44));
     }
@@ -185,7 +196,11 @@ impl Table<'_> {
         Ok(match self.width {
             Width::Twelve => {
                 let pair = self.byte(n + n / 2)? | self.byte(n + n / 2 + 1)? << 8;
-                if number % 2 == 0 { pair & 0xFFF } else { pair >> 4 }
+                if number % 2 == 0 {
+                    pair & 0xFFF
+                } else {
+                    pair >> 4
+                }
             }
             Width::Sixteen => self.byte(n * 2)? | self.byte(n * 2 + 1)? << 8,
             Width::ThirtyTwo => {
@@ -207,10 +222,15 @@ impl Table<'_> {
         let mut number = first;
         while number < end {
             if !(2..self.clusters + 2).contains(&number) {
-                return Err(wrong(self.at, format!("cluster {number} is not in the volume")));
+                return Err(wrong(
+                    self.at,
+                    format!("cluster {number} is not in the volume"),
+                ));
             }
             let (word, bit) = (number / 64, 1_u64 << (number % 64));
-            let word = usize::try_from(word).ok().and_then(|w| self.seen.get_mut(w));
+            let word = usize::try_from(word)
+                .ok()
+                .and_then(|w| self.seen.get_mut(w));
             match word {
                 Some(word) if *word & bit == 0 => *word |= bit,
                 _ => return Err(wrong(self.at, format!("cluster {number} is used twice"))),

@@ -4,7 +4,8 @@
 //!
 //! Where room is short the arguments are put into one variable, which the entries use unquoted. That it falls into
 //! words again, and that a submenu sees it once it is exported, is read in GNU GRUB's source
-//! (grub-core/script/execute.c, `grub_script_env_get`; grub-core/normal/context.c, `grub_env_new_context`).
+//! (grub-core/script/execute.c, `grub_script_env_get`; grub-core/normal/context.c, `grub_env_new_context`) and was seen
+//! in a boot of GRUB 2.06.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -61,7 +62,7 @@ fn describe(
         entries.push(Entry {
             title: item.title.clone(),
             persistent: arguments.persist()
-                && Some(index) != without
+                && !without.contains(&index)
                 && item.lines.iter().all(|line| {
                     let mut wanted = arguments.persistence.iter().chain(&arguments.replace_root);
                     wanted.all(|want| line.expanded.contains(want))
@@ -72,7 +73,8 @@ fn describe(
     let title = |index: usize| menu.items[index].title.clone();
     let first = default::first(&menu).map(title);
     let first = first.or_else(|| entries.first().map(|entry| entry.title.clone()));
-    let without = without.filter(|_| arguments.persist()).map(title);
+    let without = without.first().filter(|_| arguments.persist());
+    let without = without.map(|index| title(*index));
     Ok(Edited {
         first: first.unwrap_or_default(),
         entries,
@@ -82,16 +84,20 @@ fn describe(
     })
 }
 
-/// The entry without persistence, if there is one already.
-fn existing(menu: &Menu, arguments: &Arguments) -> Option<usize> {
-    menu.items.iter().position(|item| {
+/// The entries without persistence that are there already: one, or one for each platform.
+fn existing(menu: &Menu, arguments: &Arguments) -> Vec<usize> {
+    let without = |item: &Item| {
         item.live()
             && item.title.to_lowercase().contains(WITHOUT)
             && item.lines.iter().all(|line| {
                 let wanted = arguments.persistence.iter().chain(&arguments.replace_root);
                 !wanted.into_iter().any(|want| line.expanded.contains(want))
             })
-    })
+    };
+    let all = menu.items.iter().enumerate();
+    all.filter(|(_, item)| without(item))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 struct Editor<'a> {
@@ -100,8 +106,8 @@ struct Editor<'a> {
     arguments: &'a Arguments,
     /// The plain start, or what comes nearest.
     base: usize,
-    /// The entry without persistence that is there.
-    without: Option<usize>,
+    /// The entries without persistence that are there.
+    without: Vec<usize>,
     default: Vec<Change>,
     /// What the variable is called.
     variable: &'static str,
@@ -118,7 +124,7 @@ impl<'a> Editor<'a> {
         let without = existing(&menu, arguments);
         let pick = |wanted: &dyn Fn(&Item) -> bool| {
             let mut all = menu.items.iter().enumerate();
-            all.find(|(i, item)| Some(*i) != without && wanted(item))
+            all.find(|(i, item)| !without.contains(i) && wanted(item))
                 .map(|(i, _)| i)
         };
         let plain = pick(&|item| item.plain() && item.parent.is_none())
@@ -128,7 +134,7 @@ impl<'a> Editor<'a> {
             .ok_or(EditError::NoLiveEntry)?;
         let default = match plain {
             Some(plain) => {
-                let good = |i: usize| menu.items[i].plain() && Some(i) != without;
+                let good = |i: usize| menu.items[i].plain() && !without.contains(&i);
                 default::edits(&menu, plain, good).0
             }
             None => Vec::new(),
@@ -157,7 +163,7 @@ impl<'a> Editor<'a> {
             for line in &item.lines {
                 let first_time = seen.insert(line.words.first().map(|w| w.start));
                 if first_time {
-                    let plain = Some(index) == self.without && !line.shared;
+                    let plain = self.without.contains(&index) && !line.shared;
                     variable |= self.change(item, line, plain, steps, &mut changes)?;
                 }
             }
@@ -165,7 +171,7 @@ impl<'a> Editor<'a> {
                 self.drop_classes(item, &mut changes);
             }
         }
-        if self.without.is_none() && self.arguments.persist() {
+        if self.without.is_empty() && self.arguments.persist() {
             self.add_without(steps, &mut changes)?;
         }
         if variable {
@@ -210,10 +216,7 @@ impl<'a> Editor<'a> {
                 }
             }
         }
-        wanted.extend(kernel_line::missing(
-            &line.expanded,
-            &self.arguments.extra,
-        ));
+        wanted.extend(kernel_line::missing(&line.expanded, &self.arguments.extra));
         if wanted.is_empty() {
             return Ok(false);
         }
@@ -255,11 +258,7 @@ impl<'a> Editor<'a> {
     }
 
     /// The entry without persistence, where a user looks for it.
-    fn add_without(
-        &self,
-        steps: &[Reclaimed],
-        changes: &mut Vec<Change>,
-    ) -> Result<(), EditError> {
+    fn add_without(&self, steps: &[Reclaimed], changes: &mut Vec<Change>) -> Result<(), EditError> {
         let base = &self.menu.items[self.base];
         if base.conditional {
             // It is there only under a condition, and so is its twin: next to each of the same title.
@@ -356,7 +355,11 @@ impl<'a> Editor<'a> {
             });
         }
         let name = self.variable;
-        Ok(format!("{head} {{\n\tset {name}=\"{value}\"{body}}}"))
+        let starts = body.lines().next().unwrap_or_default();
+        let newline = if starts.trim().is_empty() { "" } else { "\n\t" };
+        Ok(format!(
+            "{head} {{\n\tset {name}=\"{value}\"{newline}{body}}}"
+        ))
     }
 
     /// The title of the copy, as a word.

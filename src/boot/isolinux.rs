@@ -21,7 +21,16 @@ const RUNGS: [Reclaimed; 4] = [
 
 /// Words that name what a label starts (Syslinux, doc/syslinux.txt; com32/menu/readconfig.c, `kernel_types`).
 const KERNELS: [&str; 10] = [
-    "kernel", "linux", "boot", "bss", "pxe", "fdimage", "comboot", "com32", "config", "localboot",
+    "kernel",
+    "linux",
+    "boot",
+    "bss",
+    "pxe",
+    "fdimage",
+    "comboot",
+    "com32",
+    "config",
+    "localboot",
 ];
 
 /// Gives `text` the arguments, in at most `room` bytes.
@@ -477,7 +486,11 @@ impl<'a> Config<'a> {
         }
         let at = self.lines[label.line].span.end;
         let indentation = self.indentation(label);
-        let first = if self.text[..at].ends_with('\n') { "" } else { "\n" };
+        let first = if self.text[..at].ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
         changes.push((at..at, format!("{first}{indentation}menu default\n")));
     }
 
@@ -497,7 +510,11 @@ impl<'a> Config<'a> {
     ) {
         let label = &self.labels[base];
         let indentation = self.indentation(label);
-        let newline = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
+        let newline = if self.text.contains("\r\n") {
+            "\r\n"
+        } else {
+            "\n"
+        };
         let title = if steps.contains(&Reclaimed::Title) {
             "Without persistence".to_owned()
         } else {
@@ -507,7 +524,10 @@ impl<'a> Config<'a> {
         while self.named(&name).is_some() {
             name.push('x');
         }
-        let mut copy = vec![format!("label {name}"), format!("{indentation}menu label {title}")];
+        let mut copy = vec![
+            format!("label {name}"),
+            format!("{indentation}menu label {title}"),
+        ];
         let keyword = |line: Option<usize>| {
             let text = line.map_or("", |n| self.lines[n].text);
             text.split([' ', '\t']).next().unwrap_or_default()
@@ -540,7 +560,11 @@ impl<'a> Config<'a> {
         let (at, text) = if let Some(line) = self.trouble {
             (self.lines[line].span.start, format!("{copy}{newline}"))
         } else {
-            let first = if self.text.ends_with('\n') { "" } else { newline };
+            let first = if self.text.ends_with('\n') {
+                ""
+            } else {
+                newline
+            };
             (self.text.len(), format!("{first}{copy}{newline}"))
         };
         changes.push((at..at, text));

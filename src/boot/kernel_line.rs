@@ -84,7 +84,11 @@ mod tests {
     fn live_marks_are_words_not_substrings() {
         assert!(is_live(&["quiet", "root=live:CDLABEL=F"]));
         assert!(is_live(&["rd.live.image=1"]));
-        assert!(!is_live(&["rd.live.image=0", "xroot=live:a", "root=/dev/sda"]));
+        assert!(!is_live(&[
+            "rd.live.image=0",
+            "xroot=live:a",
+            "root=/dev/sda"
+        ]));
         assert!(is_media_check(&["rd.live.check"]));
         assert!(!is_media_check(&["rd.live.check=0", "rd.live.checkint"]));
     }

@@ -14,7 +14,14 @@ use super::script::{Block, Command, Part, Statement, parts};
 const VALUE: usize = 8 << 10;
 
 /// Variables that GRUB itself exports (GNU GRUB, grub-core/kern/main.c, grub-core/normal/main.c).
-const EXPORTED: [&str; 6] = ["root", "prefix", "grub_cpu", "grub_platform", "cmdpath", "pxe_default_server"];
+const EXPORTED: [&str; 6] = [
+    "root",
+    "prefix",
+    "grub_cpu",
+    "grub_platform",
+    "cmdpath",
+    "pxe_default_server",
+];
 
 /// Values of variables.
 pub type Values = BTreeMap<String, String>;
@@ -226,9 +233,7 @@ impl<'a> Menu<'a> {
                 _ => {}
             }
         }
-        let raw_title = title_word
-            .clone()
-            .map_or("", |word| &self.text[word]);
+        let raw_title = title_word.clone().map_or("", |word| &self.text[word]);
         let title = expand(raw_title, &self.values, &[]);
         let mut item = Item {
             span: command.start()..command.end(),

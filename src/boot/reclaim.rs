@@ -55,14 +55,20 @@ pub fn script(text: &str, steps: &[Reclaimed]) -> Result<String, EditError> {
         let at_start = out[line_start..].trim().is_empty();
         match token.kind {
             Kind::Comment if gone(Reclaimed::Comments) && is_plain_comment(raw) => {
-                let keep = out.trim_end_matches([' ', '\t', '\r']).len().max(line_start);
+                let keep = out
+                    .trim_end_matches([' ', '\t', '\r'])
+                    .len()
+                    .max(line_start);
                 out.truncate(keep);
                 commented = true;
             }
             Kind::Newline => {
                 let blank = at_start && (gone(Reclaimed::BlankLines) || commented);
                 if gone(Reclaimed::BlankLines) || blank {
-                    let keep = out.trim_end_matches([' ', '\t', '\r']).len().max(line_start);
+                    let keep = out
+                        .trim_end_matches([' ', '\t', '\r'])
+                        .len()
+                        .max(line_start);
                     // A blank behind a backslash is no trailing blank but an escaped one.
                     if !out[..keep].ends_with('\\') {
                         out.truncate(keep);

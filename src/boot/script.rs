@@ -477,7 +477,8 @@ mod tests {
 
     #[test]
     fn blocks_nest_and_unclosed_ones_are_named() {
-        let parsed = parse("submenu a {\n menuentry 'b }' { true }\n}\nif x; then y; fi\n").unwrap();
+        let parsed =
+            parse("submenu a {\n menuentry 'b }' { true }\n}\nif x; then y; fi\n").unwrap();
         assert_eq!(parsed.len(), 2);
         let EditError::Unreadable { line, .. } = parse("a\nb {\n c\n").unwrap_err() else {
             panic!();

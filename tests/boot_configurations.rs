@@ -3,6 +3,13 @@
 //!
 //! `UPDATE_EXPECTED=1 cargo test --test boot_configurations` writes the expected files anew; read the difference.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +32,7 @@ fn configurations() -> Vec<String> {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| {
-            name.ends_with(".cfg") && !name.contains("stub") && !name.contains("loopback")
+            name.contains(".cfg") && !name.contains("stub") && !name.contains("loopback")
         })
         .collect();
     names.sort();
@@ -68,22 +75,27 @@ fn script_check(name: &str, text: &str) {
 
 fn expect(name: &str, edited: &Edited) {
     let path = folder().join(name);
-    let mut text = format!("first: {}\n", edited.first);
-    text += &format!("without: {}\n", edited.without.as_deref().unwrap_or("-"));
-    text += &format!("steps: {:?}\n", edited.steps);
+    let mut lines = vec![
+        format!("first: {}", edited.first),
+        format!("without: {}", edited.without.as_deref().unwrap_or("-")),
+        format!("steps: {:?}", edited.steps),
+    ];
     for entry in &edited.entries {
-        text += &format!(
-            "entry: {}{}{}\n",
-            entry.title,
-            if entry.persistent { ", persistent" } else { "" },
-            if entry.media_check {
-                ", media check"
-            } else {
-                ""
-            },
-        );
+        let persistent = if entry.persistent { ", persistent" } else { "" };
+        let check = if entry.media_check {
+            ", media check"
+        } else {
+            ""
+        };
+        lines.push(format!("entry: {}{persistent}{check}", entry.title));
     }
-    text += "----\n";
+    let mut text = lines.join(
+        "
+",
+    );
+    text += "
+----
+";
     text += &edited.text;
     if std::env::var_os("UPDATE_EXPECTED").is_some() {
         fs::write(path, text).unwrap();
@@ -389,7 +401,8 @@ mod any_text {
             "set p=",
             "export p",
         ];
-        let lines = text.lines().map(str::trim);
+        let joined = text.replace("\\\n", " ");
+        let lines = joined.lines().map(str::trim);
         lines
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .filter(|line| !touched.iter().any(|t| line.to_lowercase().contains(t)))
@@ -398,15 +411,14 @@ mod any_text {
     }
 
     fn survives(name: &str, text: &str) -> Result<(), TestCaseError> {
-        let edited = match edit(name, text, &arguments(), PLENTY) {
-            Ok(edited) => edited,
-            Err(_) => return Ok(()),
+        let Ok(edited) = edit(name, text, &arguments(), PLENTY) else {
+            return Ok(());
         };
         let (before, after) = (others(text), others(&edited.text));
         let mut left = after.iter();
         for line in &before {
             prop_assert!(
-                left.any(|other| other == line),
+                left.any(|other| other.starts_with(line)),
                 "{:?} lost in\n{}",
                 line,
                 edited.text

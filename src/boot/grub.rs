@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::menu::{self, Item, Line, Menu};
-use super::script::{self, Kind, Part, Statement};
+use super::menu::{Item, Line, Menu};
+use super::script::{self, Kind};
+pub use super::stub::{Stub, stub_target};
+use super::words::{self, Part, appended, is_safe, quote};
 use super::{Arguments, EditError, Edited, Entry, Reclaimed, default, kernel_line, reclaim};
 use crate::units::Bytes;
 
@@ -32,14 +34,7 @@ type Change = (Range<usize>, String);
 
 /// Gives `text` the arguments, in at most `room` bytes.
 pub fn edit(text: &str, arguments: &Arguments, room: Bytes) -> Result<Edited, EditError> {
-    let root = arguments.replace_root.iter();
-    kernel_line::check_arguments(
-        arguments
-            .persistence
-            .iter()
-            .chain(&arguments.extra)
-            .chain(root),
-    )?;
+    kernel_line::check_arguments(arguments.all())?;
     let parsed = script::parse(text)?;
     let editor = Editor::new(text, Menu::new(text, &parsed), arguments)?;
     let (text, steps) = reclaim::fit(room, &RUNGS, |steps| {
@@ -236,7 +231,7 @@ impl<'a> Editor<'a> {
             changes.push((end..end, format!(" ${}", self.variable)));
             return Ok(true);
         }
-        let words: String = wanted.iter().map(|w| format!(" {}", quote(w))).collect();
+        let words = appended(&wanted);
         changes.push((end..end, words));
         Ok(false)
     }
@@ -330,14 +325,14 @@ impl<'a> Editor<'a> {
             let mut behind = 0;
             for word in &line.words {
                 let raw = &self.text[word.clone()];
-                let value = menu::known(raw, &self.menu.values);
+                let value = words::known(raw, &self.menu.values);
                 if self.arguments.persistence.contains(&value) || kernel_line::is_check(&value) {
                     changes.push((behind..word.end, String::new()));
                 }
                 behind = word.end;
             }
             let wanted = kernel_line::missing(&line.expanded, &self.arguments.extra);
-            let words: String = wanted.iter().map(|w| format!(" {}", quote(w))).collect();
+            let words = appended(&wanted);
             changes.push((behind..behind, words));
         }
         for (span, _) in &mut changes {
@@ -388,7 +383,7 @@ fn free_name(text: &str) -> Result<&'static str, EditError> {
             continue;
         }
         let raw = &text[token.span];
-        for part in script::parts(raw) {
+        for part in words::parts(raw) {
             if let Part::Variable { name, .. } = part {
                 used.insert(name);
             }
@@ -428,103 +423,4 @@ fn indent(copy: &str, all: bool) -> Result<String, EditError> {
         }
     }
     Ok(out)
-}
-
-/// Whether GRUB reads a word as it stands: without quotes, variables, wildcards or ends of commands.
-fn is_safe(word: &str) -> bool {
-    !word.is_empty()
-        && word
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_./:=,+@%^~-".contains(&b))
-}
-
-/// A word that GRUB reads as `word`.
-pub(super) fn quote(word: &str) -> String {
-    if is_safe(word) {
-        word.to_owned()
-    } else if !word.contains('\'') {
-        format!("'{word}'")
-    } else {
-        let mut out = String::from("\"");
-        for c in word.chars() {
-            if matches!(c, '$' | '"' | '\\') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-        out.push('"');
-        out
-    }
-}
-
-/// Where a configuration without live entries leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stub {
-    /// The file, from the top of its filesystem.
-    pub path: String,
-    /// Whether it is on a filesystem that the script searches for, and not on the one that the script is on.
-    pub elsewhere: bool,
-}
-
-/// The file that a configuration without live entries leads to: kiwi's on the EFI system partition, Debian's in front
-/// of its own. `None` if it has live entries, leads nowhere, or cannot be read.
-pub fn stub_target(text: &str) -> Option<Stub> {
-    let parsed = script::parse(text).ok()?;
-    let menu = Menu::new(text, &parsed);
-    if menu.items.iter().any(Item::live) {
-        return None;
-    }
-    let mut stub = None;
-    let mut elsewhere = menu.values.contains_key("root");
-    chain(text, &parsed, &menu, &mut elsewhere, &mut stub, 0);
-    stub
-}
-
-/// Looks for the first command that reads another configuration.
-fn chain(
-    text: &str,
-    body: &[Statement],
-    menu: &Menu,
-    elsewhere: &mut bool,
-    stub: &mut Option<Stub>,
-    depth: usize,
-) {
-    for statement in body {
-        let command = match statement {
-            Statement::Maybe { body, .. } => {
-                chain(text, body, menu, elsewhere, stub, depth);
-                continue;
-            }
-            Statement::Function { .. } => continue,
-            Statement::Command(command) => command,
-        };
-        let mut words = command.words.iter().map(|word| &text[word.clone()]);
-        let name = words.next().unwrap_or_default();
-        if name.starts_with("search") {
-            *elsewhere = true;
-        }
-        if stub.is_some()
-            || !matches!(
-                name,
-                "configfile" | "source" | "." | "normal" | "extract_entries_configfile"
-            )
-        {
-            continue;
-        }
-        let Some(word) = words.find(|word| !word.starts_with("--")) else {
-            continue;
-        };
-        let mut path = menu::known(word, &menu.values);
-        if let Some((device, rest)) = path.strip_prefix('(').and_then(|p| p.split_once(')')) {
-            *elsewhere |= !matches!(device, "$root" | "${root}");
-            path = rest.to_owned();
-        }
-        // What is still variable has no place that could be looked up.
-        if path.starts_with('/') && !path.contains("${") {
-            *stub = Some(Stub {
-                path,
-                elsewhere: *elsewhere,
-            });
-        }
-    }
 }

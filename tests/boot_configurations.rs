@@ -389,7 +389,7 @@ mod any_text {
     ];
 
     /// Lines that mean something and that no edit touches.
-    fn others(text: &str) -> Vec<String> {
+    fn others(name: &str, text: &str) -> Vec<String> {
         let touched = [
             "ontimeout",
             "linux",
@@ -401,7 +401,12 @@ mod any_text {
             "set p=",
             "export p",
         ];
-        let joined = text.replace("\\\n", " ");
+        // GRUB goes on behind a backslash at the end of a line, Syslinux does not.
+        let joined = if name.contains("isolinux") {
+            text.to_owned()
+        } else {
+            text.replace("\\\n", " ")
+        };
         let kept = joined.lines().filter(|line| {
             let line = line.to_lowercase();
             !touched.iter().any(|word| line.contains(word))
@@ -418,7 +423,7 @@ mod any_text {
         let Ok(edited) = edit(name, text, &arguments(), PLENTY) else {
             return Ok(());
         };
-        let (before, after) = (others(text), others(&edited.text));
+        let (before, after) = (others(name, text), others(name, &edited.text));
         let mut left = after.iter();
         for line in &before {
             prop_assert!(
@@ -442,7 +447,7 @@ mod any_text {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
 
         #[test]
         fn grub_survives(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..40)) {

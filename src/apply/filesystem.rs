@@ -23,7 +23,7 @@ use crate::apply::program::{INPUT, run, run_on};
 use crate::apply::staging::Staging;
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Medium;
-use crate::host::{Host, programs_of};
+use crate::host::{Host, PRIVATE, programs_of};
 use crate::persistence::tree::Content;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::request::FsKind;
@@ -215,19 +215,9 @@ impl Maker<'_> {
             umount "$mount"
         "#;
         let mut command = Command::new(self.program("unshare")?);
-        // A PID namespace ends as a whole, with everything that the shell has started.
-        command.args(["--pid", "--fork", "--kill-child"]);
         // The shell looks where this program looked.
         command.env("PATH", self.host.path());
-        command.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            SCRIPT,
-            "fill",
-        ]);
+        command.args(PRIVATE).args(["sh", "-c", SCRIPT, "fill"]);
         command
             .arg(filesystem.kind.name())
             .arg(device)

@@ -162,7 +162,7 @@ mod tests {
         let never = AtomicBool::new(false);
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two >&2; exit 3"]);
-        let Err(Stop::Failed(error)) = run(&mut command, &never) else {
+        let Err(Stop::Failed(error)) = run(&command, &never) else {
             panic!("it did not fail");
         };
         assert_eq!(error.to_string(), "sh ended with exit status: 3: one / two");
@@ -185,7 +185,7 @@ mod tests {
             command
                 .args(["-c", "sleep 60 & echo $! >$1.new; mv $1.new $1; wait", "sh"])
                 .arg(&number);
-            run(&mut command, &cancel)
+            run(&command, &cancel)
         });
         assert!(matches!(ended, Err(Stop::Cancelled)));
         let number = std::fs::read_to_string(number).unwrap();

@@ -269,14 +269,7 @@ impl Image {
             }
         }
         boot_file::judge(&mut configs, table.boots_bios(), table.boots_uefi());
-        let disc_boot = iso.boot().map_or_else(Vec::new, |catalogue| {
-            catalogue
-                .entries
-                .iter()
-                .filter(|entry| entry.bootable)
-                .map(|e| firmware(e.platform))
-                .collect()
-        });
+        let disc_boot = disc_boot(&iso);
         let mut app_use = [0; isomd5::FIELD_LEN];
         source
             .read_exact_at(isomd5::FIELD.at, &mut app_use)
@@ -361,6 +354,17 @@ fn looks_like_iso(source: &Source) -> bool {
     source
         .read_vec(Bytes(32768), 6)
         .is_ok_and(|head| head == b"\x01CD001")
+}
+
+/// The firmwares that would start it from a disc.
+fn disc_boot(iso: &Iso) -> Vec<String> {
+    let entries = iso.boot().map(|catalogue| catalogue.entries.iter());
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.bootable)
+        .map(|entry| firmware(entry.platform))
+        .collect()
 }
 
 fn firmware(platform: Platform) -> String {

@@ -2,6 +2,8 @@
 //! What happens between the plan and the first write, and what a damaged image comes to: judged from outside, by what
 //! is on the target afterwards.
 
+#![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

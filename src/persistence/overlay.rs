@@ -16,7 +16,6 @@
 
 use crate::image::initrd::{Initrd, LiveScript};
 use crate::persistence::tree::{Attributes, Entry};
-use crate::request::FsKind;
 
 /// What an overlay needs to know of the image.
 #[derive(Clone, Debug)]
@@ -75,14 +74,6 @@ impl Needs<'_> {
             ));
         }
         None
-    }
-
-    /// The filesystems this image's initrd can mount, best first.
-    pub fn filesystems(&self) -> Vec<FsKind> {
-        [FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]
-            .into_iter()
-            .filter(|kind| self.initrd.filesystems.contains(kind.name()))
-            .collect()
     }
 
     /// The directory that holds everything; on btrfs it is the subvolume.

@@ -142,12 +142,14 @@ pub struct Image {
     source: Source,
 }
 
-/// Where images keep their kernels and initrds: lorax, kiwi, isolinux of lorax and of livecd-creator, the others.
-const KERNELS: [(&str, &str); 7] = [
+/// Where images keep their kernels and initrds: lorax, kiwi, isolinux of lorax and of livecd-creator, grub-mkrescue's
+/// own `/boot` (its users put theirs there), the others.
+const KERNELS: [(&str, &str); 8] = [
     ("/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
     ("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),
     ("/isolinux/vmlinuz", "/isolinux/initrd.img"),
     ("/isolinux/vmlinuz0", "/isolinux/initrd0.img"),
+    ("/boot/vmlinuz", "/boot/initrd.img"),
     ("/live/vmlinuz", "/live/initrd.img"),
     ("/casper/vmlinuz", "/casper/initrd"),
     (

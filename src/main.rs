@@ -4,12 +4,31 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use livestick::cli::{Cli, Command};
+use clap::error::ErrorKind;
+use livestick::cli::{self, Cli, Command};
 use livestick::command;
 use livestick::report::Exit;
 
 fn main() -> ExitCode {
-    let exit = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // What was asked for, or the whole help where nothing was.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayVersion
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            ) =>
+        {
+            error.exit()
+        }
+        Err(error) => {
+            let json = std::env::args_os().any(|word| word == "--json");
+            return ExitCode::from(command::usage(cli::reason(&error), json).code());
+        }
+    };
+    let exit = match cli.command {
         Command::Inspect(options) => command::inspect(&options),
         Command::List(options) => command::list(&options),
         Command::Write(options) => command::write(&options),

@@ -18,7 +18,8 @@ pub mod squashfs;
 pub mod stack;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -72,6 +73,26 @@ pub struct RootTree {
     pub unread: Option<String>,
 }
 
+/// Which bytes were looked at: the file, and when it was last written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    file: (u64, u64),
+    size: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Version {
+    /// That of an open file.
+    pub fn of(meta: &Metadata) -> Version {
+        Version {
+            file: (meta.dev(), meta.ino()),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        }
+    }
+}
+
 /// A live image.
 #[derive(Serialize)]
 pub struct Image {
@@ -114,6 +135,9 @@ pub struct Image {
     /// The ISO 9660 trees.
     #[serde(skip)]
     pub iso: Iso,
+    /// What all this is known of.
+    #[serde(skip)]
+    pub version: Version,
     #[serde(skip)]
     source: Source,
 }
@@ -181,10 +205,11 @@ impl Image {
                 why: "it is not a regular file".into(),
             });
         }
-        Image::read(real, Source::new(file, Bytes(metadata.len())))
+        let source = Source::new(file, Bytes(metadata.len()));
+        Image::read(real, source, Version::of(&metadata))
     }
 
-    fn read(path: PathBuf, source: Source) -> Result<Image, Refusal> {
+    fn read(path: PathBuf, source: Source, version: Version) -> Result<Image, Refusal> {
         let damaged = |error: ReadError| Refusal::Damaged {
             path: path.clone(),
             why: error.to_string(),
@@ -246,14 +271,7 @@ impl Image {
             }
         }
         boot_file::judge(&mut configs, table.boots_bios(), table.boots_uefi());
-        let disc_boot = iso.boot().map_or_else(Vec::new, |catalogue| {
-            catalogue
-                .entries
-                .iter()
-                .filter(|entry| entry.bootable)
-                .map(|e| firmware(e.platform))
-                .collect()
-        });
+        let disc_boot = disc_boot(&iso);
         let mut app_use = [0; isomd5::FIELD_LEN];
         source
             .read_exact_at(isomd5::FIELD.at, &mut app_use)
@@ -282,6 +300,7 @@ impl Image {
             oddities,
             table,
             iso,
+            version,
             source,
             path,
         })
@@ -337,6 +356,17 @@ fn looks_like_iso(source: &Source) -> bool {
     source
         .read_vec(Bytes(32768), 6)
         .is_ok_and(|head| head == b"\x01CD001")
+}
+
+/// The firmwares that would start it from a disc.
+fn disc_boot(iso: &Iso) -> Vec<String> {
+    let entries = iso.boot().map(|catalogue| catalogue.entries.iter());
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.bootable)
+        .map(|entry| firmware(entry.platform))
+        .collect()
 }
 
 fn firmware(platform: Platform) -> String {

@@ -31,8 +31,8 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
                     size.binary()
                 )));
             }
-            let meta = std::fs::metadata(&path).map_err(|e| refuse(&e))?;
-            let now = contents(&path, size, &[]).map_err(|e| refuse(&e))?;
+            let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, &e))?;
+            let now = contents(&path, size, &[]).map_err(|e| unreadable(&path, &e))?;
             Ok(PlannedTarget {
                 description: format!("stick image file, {}", sizes(size)),
                 size,
@@ -66,6 +66,15 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
     }
 }
 
+/// A target that cannot be looked at.
+fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
+    let next = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "; run it as root",
+        _ => "",
+    };
+    Refusal::Target(format!("opening {}: {error}{next}", shown(path)))
+}
+
 fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTarget, Refusal> {
     let refuse = |error: &dyn ToString| Refusal::Target(error.to_string());
     if request.create.is_some() {
@@ -75,11 +84,13 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
         )));
     }
     let protected = Protected::image(&request.image, system).map_err(|e| refuse(&e))?;
-    let now = contents(&disk.path, disk.size, &disk.regions()).map_err(|e| refuse(&e))?;
+    let now = contents(&disk.path, disk.size, &disk.regions());
+    // What stands against it is said even where it cannot be read, as with an empty card reader.
+    let more = now.as_ref().map_or(Vec::new(), Contents::reasons);
     let standing = if request.unmount {
-        disk.standing_unmounted(&protected, now.reasons())
+        disk.standing_unmounted(&protected, more)
     } else {
-        disk.standing_with(&protected, now.reasons())
+        disk.standing_with(&protected, more)
     };
     let name = shown(&disk.path);
     let stick = match standing {
@@ -107,6 +118,7 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
             )));
         }
     };
+    let now = now.map_err(|error| unreadable(&disk.path, &error))?;
     Ok(PlannedTarget {
         path: disk.path.clone(),
         description: describe(disk),

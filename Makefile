@@ -8,7 +8,7 @@ IMAGE  ?=
 TARGET ?=
 DEMO   := target/demo
 
-.PHONY: all build demo test check unit boot-test boot-test-all bench fuzz install packages-installed clean
+.PHONY: all build demo test check unit boot-test boot-test-all bench deny install packages-installed clean
 
 # The program.
 all build: packages-installed
@@ -33,7 +33,11 @@ check: packages-installed
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features -- -D warnings
-	if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; else echo "skipped: cargo deny is not installed"; fi
+
+# Licences, sources and doubled versions of what livestick depends on.
+deny:
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check bans licenses sources
 
 # Unit and integration tests.
 unit: packages-installed

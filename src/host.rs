@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,8 +16,23 @@ use crate::request::FsKind;
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
 
+/// What gives a program mounts that nobody else sees and that end with it, and with everything that it has started
+/// (unshare(1)).
+pub const PRIVATE: &[&str] = &[
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount",
+    "--propagation",
+    "private",
+];
+
 /// What this machine can do.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that stands alone"
+)]
 pub struct Host {
     /// Whether the user is root.
     pub root: bool,
@@ -24,6 +40,8 @@ pub struct Host {
     pub loop_devices: bool,
     /// Whether an ordinary user may be root of a namespace, which mkfs needs to make files that belong to root.
     pub user_namespaces: bool,
+    /// Whether something can be mounted where nobody else sees it. Not so in a chroot whose root is no mount.
+    pub private_mounts: bool,
     /// Filesystems the kernel has or can load.
     pub filesystems: BTreeSet<String>,
     /// The version of btrfs-progs, where installed.
@@ -45,14 +63,22 @@ impl Host {
         let root = rustix::process::geteuid().is_root();
         let mut host = Host {
             root,
-            loop_devices: root && Path::new("/dev/loop-control").exists(),
+            // In a container the node may be there for nothing.
+            loop_devices: root
+                && OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/loop-control")
+                    .is_ok(),
             user_namespaces: false,
+            private_mounts: false,
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
             e2fsprogs: None,
             search,
         };
-        host.user_namespaces = root || host.try_user_namespace();
+        host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
+        host.private_mounts = root && host.try_unshare(PRIVATE);
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
         host
@@ -90,17 +116,24 @@ impl Host {
         Ok(())
     }
 
-    /// Whether the kernel can mount filesystems of this kind.
-    pub fn mounts(&self, kind: FsKind) -> bool {
-        self.root && self.filesystems.contains(kind.name())
+    /// The places where programs are looked for, as a value of PATH.
+    pub fn path(&self) -> OsString {
+        // Each came from PATH or is written here, so none holds a colon.
+        env::join_paths(&self.search).unwrap_or_default()
     }
 
-    fn try_user_namespace(&self) -> bool {
+    /// Whether filesystems of this kind can be mounted, out of sight.
+    pub fn mounts(&self, kind: FsKind) -> bool {
+        self.private_mounts && self.filesystems.contains(kind.name())
+    }
+
+    fn try_unshare(&self, how: &[&str]) -> bool {
         let Some(unshare) = self.program("unshare") else {
             return false;
         };
         Command::new(unshare)
-            .args(["--map-root-user", "true"])
+            .args(how)
+            .arg("true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod workbench;
+mod support;
 
 use std::ffi::OsString;
 use std::fs;
@@ -28,10 +28,12 @@ use livestick::units::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use workbench::{
-    Bench, LIVESTICK, PATH, Print, ask, finish, image, is_root, livestick as command, output, peek,
-    poke, run, sha256, text,
-};
+use support::bench::{Bench, Print, ask, finish, livestick as command, peek, poke, sha256};
+use support::lab::iso;
+use support::program::{output, root as is_root, run, text};
+
+const LIVESTICK: &str = env!("CARGO_BIN_EXE_livestick");
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 const MODULES: &str = "bash systemd dm dmsquash-live overlayfs rootfs-block img-lib";
 
@@ -138,14 +140,14 @@ fn what_is_no_iso_image_is_refused() {
 
 #[test]
 fn an_image_that_starts_from_a_disc_only_is_refused() {
-    refuses_image(3, &image("plain", &[]), &[], &["no isohybrid boot record"]);
+    refuses_image(3, &iso("plain", &[]), &[], &["no isohybrid boot record"]);
 }
 
 #[test]
 fn a_truncated_image_is_damaged() {
     let bench = Bench::new();
     for layout in ["grub2", "isolinux", "kiwi"] {
-        let image = image(layout, &[]);
+        let image = iso(layout, &[]);
         // The volume, that is: kiwi's files end with 48 KiB that belong to nothing (ECMA-119, 8.4.8).
         let blocks = peek(&image, 32768 + 80, 4);
         let whole = u64::from(u32::from_le_bytes(blocks.try_into().unwrap())) * 2048;
@@ -165,7 +167,7 @@ fn a_truncated_image_is_damaged() {
 
 #[test]
 fn another_live_system_gets_no_persistence_but_is_written() {
-    let live = image("debian-live", &[]);
+    let live = iso("debian-live", &[]);
     let next = "leave out the overlay and home options";
     for more in [["--overlay-size", "1GiB"], ["--home-size", "1GiB"]] {
         refuses_image(3, &live, &more, &["Debian live-boot", next]);
@@ -178,13 +180,13 @@ fn another_live_system_gets_no_persistence_but_is_written() {
     assert_eq!(sha256(&target, Some(size)), sha256(&live, None));
 
     let kiwi = MODULES.replace("dmsquash-live", "kiwi-live");
-    let kiwi = image("kiwi", &["--modules", &kiwi]);
+    let kiwi = iso("kiwi", &["--modules", &kiwi]);
     refuses_image(3, &kiwi, &["--overlay-size", "1GiB"], &["kiwi-live", next]);
 }
 
 #[test]
 fn an_initrd_that_cannot_mount_it_gets_no_overlay() {
-    let none = image("grub2", &["--drivers", "erofs overlay squashfs"]);
+    let none = iso("grub2", &["--drivers", "erofs overlay squashfs"]);
     let overlay = ["--overlay-size", "1GiB"];
     refuses_image(
         3,
@@ -195,16 +197,16 @@ fn an_initrd_that_cannot_mount_it_gets_no_overlay() {
             "write the image as it is",
         ],
     );
-    let ext4 = image("grub2", &["--drivers", "erofs ext4 overlay squashfs"]);
+    let ext4 = iso("grub2", &["--drivers", "erofs ext4 overlay squashfs"]);
     let xfs = ["--overlay-size", "1GiB", "--overlay-fs", "xfs"];
     refuses_image(3, &ext4, &xfs, &["no xfs driver", "choose one of ext4"]);
     assert_eq!(plans(&ext4, &overlay)["filesystems"][0]["kind"], "ext4");
     let built_in = ["--drivers", "erofs overlay squashfs", "--builtin", "xfs"];
-    let built_in = image("grub2", &built_in);
+    let built_in = iso("grub2", &built_in);
     assert_eq!(plans(&built_in, &overlay)["filesystems"][0]["kind"], "xfs");
 
     let without = MODULES.replace("dmsquash-live", "");
-    let without = image("grub2", &["--modules", &without]);
+    let without = iso("grub2", &["--modules", &without]);
     // The list of modules is not all: the script itself lies in this initrd.
     let plan = plans(&without, &overlay);
     assert!(
@@ -219,13 +221,13 @@ fn an_initrd_that_cannot_mount_it_gets_no_overlay() {
 fn an_initrd_with_autooverlay_is_told_a_label() {
     let modules = format!("{MODULES} dmsquash-live-autooverlay");
     let overlay = ["--overlay-size", "1GiB"];
-    let plan = plans(&image("grub2", &["--modules", &modules]), &overlay);
+    let plan = plans(&iso("grub2", &["--modules", &modules]), &overlay);
     let label = plan["filesystems"][0]["label"].as_str().unwrap();
     let argument = format!("rd.live.overlay=LABEL={label}");
     assert_eq!(plan["boot"]["arguments"][0], json!(argument));
 
     let blank = ["--modules", &modules, "--label", "Lab WS Live 42"];
-    let blank = image("grub2", &blank);
+    let blank = iso("grub2", &blank);
     refuses_image(
         3,
         &blank,
@@ -237,11 +239,11 @@ fn an_initrd_with_autooverlay_is_told_a_label() {
 #[test]
 fn home_alone_takes_a_system_that_can_be_told_of_it() {
     let home = ["--home-size", "1GiB"];
-    let old = image("isolinux", &["--systemd", "252"]);
+    let old = iso("isolinux", &["--systemd", "252"]);
     refuses_image(3, &old, &home, &["systemd 252", "add --overlay-size-mb"]);
     let plan = plans(&old, &["--home-size", "1GiB", "--overlay-size-mb", "512"]);
     assert_eq!(plan["filesystems"][1]["purpose"], "home");
-    let plan = plans(&image("grub2", &["--systemd", "257"]), &home);
+    let plan = plans(&iso("grub2", &["--systemd", "257"]), &home);
     let uuid = plan["filesystems"][0]["uuid"].as_str().unwrap();
     let argument = format!("systemd.mount-extra=UUID={uuid}:/home:btrfs");
     assert_eq!(plan["boot"]["arguments"], json!([argument]));
@@ -250,14 +252,14 @@ fn home_alone_takes_a_system_that_can_be_told_of_it() {
 #[test]
 fn without_a_live_entry_there_is_nowhere_to_put_arguments() {
     let words = ["no live entry was found", "grub.cfg"];
-    let dead = image("grub2", &["--args", "root=/dev/sda1"]);
+    let dead = iso("grub2", &["--args", "root=LABEL=disk"]);
     refuses_image(3, &dead, &["--overlay-size", "1GiB"], &words);
     refuses_image(3, &dead, &["--extra-kernel-args", "quiet"], &words);
 }
 
 #[test]
 fn arguments_that_cannot_be_arguments_are_refused() {
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     for bad in [
         "a=$(reboot)",
         "a='b",
@@ -295,7 +297,7 @@ fn arguments_that_cannot_be_arguments_are_refused() {
 
 #[test]
 fn a_size_that_is_none_is_a_usage_error() {
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let words = [
         ("--overlay-size", "0", "'0' has no unit"),
         ("--overlay-size", "0MiB", "size of 0"),
@@ -347,7 +349,7 @@ fn a_size_that_is_none_is_a_usage_error() {
 
 #[test]
 fn a_filesystem_below_its_least_size_is_refused_and_the_least_works() {
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     for (fs, least) in [("btrfs", 128), ("ext4", 16), ("xfs", 304)] {
         for what in ["overlay", "home"] {
             let (size, kind) = (format!("--{what}-size-mb"), format!("--{what}-fs"));
@@ -374,9 +376,9 @@ fn a_filesystem_below_its_least_size_is_refused_and_the_least_works() {
 
 #[test]
 fn a_size_that_does_not_fit_is_refused_with_the_largest_that_does() {
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let bench = Bench::new();
-    let target = bench.used("stick.img", 600);
+    let target = bench.used("stick.img", 100);
     let ask_for = |overlay: &str, home: &str| {
         let args = [
             text(&image),
@@ -384,6 +386,10 @@ fn a_size_that_does_not_fit_is_refused_with_the_largest_that_does() {
             "-y",
             "--overlay-size-mb",
             overlay,
+            "--overlay-fs",
+            "ext4",
+            "--home-fs",
+            "ext4",
         ];
         [&args[..], &["--home-size-mb", home]]
             .concat()
@@ -395,17 +401,17 @@ fn a_size_that_does_not_fit_is_refused_with_the_largest_that_does() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         refuses(3, &args, &target, &["behind the image", "at most"])
     };
-    let args: Vec<String> = ask_for("400", "300");
+    let args: Vec<String> = ask_for("60", "50");
     let reason = refuse(&args);
-    // "...; overlay can be 280.0 MiB at most, or home can be 180.0 MiB at most, all else unchanged"
+    // "...; overlay can be 34 MiB at most, or home can be 24 MiB at most, all else unchanged"
     let largest = |what: &str| {
         let (_, rest) = reason.split_once(&format!("{what} can be ")).unwrap();
         let (number, _) = rest.split_once(" MiB at most").unwrap();
         number.parse::<f64>().unwrap()
     };
     for (overlay, home, grow) in [
-        (largest("overlay"), 300.0, [1.0, 0.0]),
-        (400.0, largest("home"), [0.0, 1.0]),
+        (largest("overlay"), 50.0, [1.0, 0.0]),
+        (60.0, largest("home"), [0.0, 1.0]),
     ] {
         let fits: Vec<String> = ask_for(&overlay.to_string(), &home.to_string());
         let fits: Vec<&str> = fits.iter().map(String::as_str).collect();
@@ -418,7 +424,7 @@ fn a_size_that_does_not_fit_is_refused_with_the_largest_that_does() {
         refuse(&over);
     }
     // The largest is not only planned.
-    let fits: Vec<String> = ask_for(&largest("overlay").to_string(), "300");
+    let fits: Vec<String> = ask_for(&largest("overlay").to_string(), "50");
     let fits: Vec<&str> = fits.iter().map(String::as_str).collect();
     let outcome = ask(&[&["write"], &fits[..]].concat());
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -429,7 +435,7 @@ fn a_size_that_does_not_fit_is_refused_with_the_largest_that_does() {
 
 #[test]
 fn a_target_smaller_than_the_image_is_refused() {
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let size = fs::metadata(&image).unwrap().len();
     let bench = Bench::new();
     let target = bench.used("stick.img", 4);
@@ -478,7 +484,7 @@ fn a_target_smaller_than_the_image_is_refused() {
 #[test]
 fn a_full_partition_table_is_refused() {
     let bench = Bench::new();
-    let full = bench.copy(&image("isolinux", &[]), "full.iso");
+    let full = bench.copy(&iso("isolinux", &[]), "full.iso");
     let table = peek(&full, 446, 64);
     let free: Vec<u64> = (0..4)
         .filter(|i| table[i * 16..][..16] == [0; 16])
@@ -507,7 +513,7 @@ fn a_full_partition_table_is_refused() {
         Some(0)
     );
     if free.len() == 2 {
-        let half = bench.copy(&image("isolinux", &[]), "half.iso");
+        let half = bench.copy(&iso("isolinux", &[]), "half.iso");
         poke(
             &half,
             446 + 16 * free[0],
@@ -520,7 +526,7 @@ fn a_full_partition_table_is_refused() {
 #[test]
 fn a_full_system_partition_is_refused() {
     let bench = Bench::new();
-    let full = bench.copy(&image("grub2", &["--incompressible"]), "full.iso");
+    let full = bench.copy(&iso("grub2", &["--incompressible"]), "full.iso");
     let table: Value = serde_json::from_str(&run("sfdisk", &["-J", text(&full)])).unwrap();
     let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
     let esp = partitions
@@ -561,7 +567,11 @@ fn a_full_system_partition_is_refused() {
     run("mcopy", &["-i", &drive, text(&ballast), "::/BALLAST"]);
     assert_eq!(free(), 0);
 
-    let words = ["grub.cfg", "full"];
+    let words = [
+        "/EFI/BOOT/grub.cfg on the EFI system partition needs",
+        "0 are free there",
+        "shorter arguments",
+    ];
     refuses_image(3, &full, &["--overlay-size", "1GiB"], &words);
     refuses_image(
         3,
@@ -585,7 +595,7 @@ fn a_full_system_partition_is_refused() {
 
 #[test]
 fn what_is_no_disk_and_no_file_is_refused() {
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let bench = Bench::new();
     let of = |target: &Path, words: &[&str]| {
         refuses(
@@ -633,7 +643,7 @@ fn what_is_no_disk_and_no_file_is_refused() {
 #[test]
 fn the_image_itself_is_no_target_by_any_name() {
     let bench = Bench::new();
-    let image = bench.copy(&image("grub2", &[]), "image.iso");
+    let image = bench.copy(&iso("grub2", &[]), "image.iso");
     let (hard, soft) = (bench.path("hard"), bench.path("soft"));
     fs::hard_link(&image, &hard).unwrap();
     std::os::unix::fs::symlink("image.iso", &soft).unwrap();
@@ -658,7 +668,7 @@ fn the_image_itself_is_no_target_by_any_name() {
 /// An image, and a loop device that could be written.
 fn disk(bench: &mut Bench, options: &[&str]) -> (std::path::PathBuf, std::path::PathBuf) {
     let file = bench.used("disk.img", 64);
-    (image("grub2", &[]), bench.attach(&file, options))
+    (iso("grub2", &[]), bench.attach(&file, options))
 }
 
 fn refuses_disk(image: &Path, disk: &Path, more: &[&str], words: &[&str]) {
@@ -873,7 +883,7 @@ fn a_missing_program_is_named_with_its_package() {
     if !is_root() {
         return;
     }
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     for (program, fs, package) in [
         ("mkfs.btrfs", "btrfs", "btrfs-progs"),
         ("btrfs", "btrfs", "btrfs-progs"),
@@ -959,7 +969,7 @@ fn on_a_terminal(args: &[&str], line: &str) -> (Option<i32>, String) {
 fn without_a_terminal_there_is_no_yes() {
     let bench = Bench::new();
     let target = bench.used("stick.img", 64);
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let args = [text(&image), text(&target)];
     refuses(3, &args, &target, &["no terminal to ask on", "--yes"]);
     // A yes on a pipe is none.
@@ -982,7 +992,7 @@ fn the_question_shows_what_will_be_lost_and_takes_the_name_only() {
     let bench = Bench::new();
     let target = bench.used("stick.img", 64);
     run("mkfs.ext4", &["-q", "-F", "-L", "precious", text(&target)]);
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let args = ["write", text(&image), text(&target)];
     let before = Print::of(&target);
     for wrong in ["yes", "y", "", "stick", "STICK.IMG", text(&target)] {
@@ -1012,7 +1022,7 @@ fn the_question_shows_what_will_be_lost_and_takes_the_name_only() {
 fn what_changes_while_the_question_stands_is_noticed() {
     let bench = Bench::new();
     let target = bench.used("stick.img", 64);
-    let image = bench.copy(&image("grub2", &[]), "image.iso");
+    let image = bench.copy(&iso("grub2", &[]), "image.iso");
     let changed = |what: &Path| {
         let args = [LIVESTICK, "write", text(&image), text(&target)].map(|arg| format!("'{arg}'"));
         let mut script = Command::new("script");
@@ -1071,7 +1081,7 @@ fn applied(plan: &Plan, host: &Host) -> Failure {
 #[test]
 fn a_target_that_changed_since_the_plan_is_refused() {
     let bench = Bench::new();
-    let image = image("grub2", &[]);
+    let image = iso("grub2", &[]);
     let target = bench.used("stick.img", 64);
     let overlay = |request: &mut Request| {
         request.overlay = Some(Wanted {
@@ -1155,13 +1165,13 @@ fn a_disk_that_changed_since_the_plan_is_refused() {
         (failure.exit, failure.state),
         (Exit::Refused, StickState::Untouched)
     );
-    assert!(failure.message.contains("in use"), "{failure}");
+    assert!(failure.message.contains("is mounted at"), "{failure}");
 }
 
 #[test]
 fn an_image_that_changed_since_the_plan_is_refused() {
     let bench = Bench::new();
-    let image = bench.copy(&image("grub2", &[]), "image.iso");
+    let image = bench.copy(&iso("grub2", &[]), "image.iso");
     let target = bench.used("stick.img", 64);
     let before = Print::of(&target);
     let at = fs::metadata(&image).unwrap().len() / 2;
@@ -1178,14 +1188,14 @@ fn an_image_that_changed_since_the_plan_is_refused() {
                 .unwrap()
         },
         &|| {
-            let new = bench.copy(&workbench::image("grub2", &[]), "new.iso");
+            let new = bench.copy(&iso("grub2", &[]), "new.iso");
             fs::rename(new, &image).unwrap();
         },
         &|| fs::remove_file(&image).unwrap(),
     ];
     for change in changes {
         if fs::metadata(&image).unwrap().len() == at {
-            fs::copy(workbench::image("grub2", &[]), &image).unwrap();
+            fs::copy(iso("grub2", &[]), &image).unwrap();
         }
         let (plan, host) = planned(&image, &target, |_| {});
         change();
@@ -1264,7 +1274,7 @@ fn survives(image: &Path) {
 #[test]
 fn hostile_directories_end_in_a_refusal_or_in_facts() {
     let bench = Bench::new();
-    let original = image("grub2", &[]);
+    let original = iso("grub2", &[]);
     let bytes = fs::read(&original).unwrap();
     let root = |descriptor: usize| {
         let at = descriptor * 2048 + 156 + 2;
@@ -1308,7 +1318,7 @@ fn hostile_directories_end_in_a_refusal_or_in_facts() {
 #[test]
 fn hostile_partition_tables_end_in_a_refusal_or_in_facts() {
     let bench = Bench::new();
-    let original = image("grub2", &[]);
+    let original = iso("grub2", &[]);
     let header = peek(&original, 512, 92);
     assert_eq!(&header[..8], b"EFI PART");
     let fields: [(usize, Vec<u8>); 12] = [
@@ -1339,7 +1349,7 @@ fn hostile_partition_tables_end_in_a_refusal_or_in_facts() {
     let hostile = bench.copy(&original, "hostile.iso");
     poke(&hostile, 446, &[0xFF; 64]);
     survives(&hostile);
-    let hostile = bench.copy(&image("isolinux", &[]), "hostile.iso");
+    let hostile = bench.copy(&iso("isolinux", &[]), "hostile.iso");
     let extended = [0x80, 0, 0, 0, 0x05, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255];
     poke(&hostile, 446 + 32, &extended);
     survives(&hostile);
@@ -1354,7 +1364,7 @@ proptest! {
         layout in prop::sample::select(vec!["grub2", "isolinux", "kiwi"]),
         changes in prop::collection::vec((0u8..6, any::<u32>(), any::<u8>()), 1..12),
     ) {
-        let original = image(layout, &[]);
+        let original = iso(layout, &[]);
         let bench = Bench::new();
         let copy = bench.copy(&original, "mutated.iso");
         let size = fs::metadata(&original).unwrap().len();

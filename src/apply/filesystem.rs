@@ -15,16 +15,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::SeekFrom;
 
 use crate::apply::flow::{CHUNK, Stop};
 use crate::apply::loopdev::LoopDevice;
-use crate::apply::open_for_holes;
 use crate::apply::program::{INPUT, run, run_on};
 use crate::apply::staging::Staging;
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Medium;
-use crate::host::{Host, programs_of};
+use crate::host::{Host, PRIVATE, programs_of};
 use crate::persistence::tree::Content;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::request::FsKind;
@@ -94,7 +93,8 @@ impl Maker<'_> {
         }
         device.flush()?;
         drop(device);
-        // A fresh device has an empty cache: the check reads the medium.
+        // A fresh device has an empty cache, and now the medium's own has nothing of it either.
+        self.medium.flush().map_err(anyhow::Error::from)?;
         let device = LoopDevice::attach(&losetup, self.target, filesystem.extent)?;
         self.check(filesystem.kind, Device::Loop(device.path()))
     }
@@ -112,9 +112,7 @@ impl Maker<'_> {
 
     /// Copies the data of a scratch file into `extent` of the target, whose other bytes become zeros.
     fn transfer(&self, scratch: &File, extent: Extent) -> Result<(), Stop> {
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let target = open_for_holes(self.target)?;
-        let zeros = rustix::fs::fallocate(&target, punch, extent.at.0, extent.len.0).is_ok();
+        let zeros = self.medium.make_hole(extent);
         let mut buffer = Buffer::new(CHUNK);
         let mut back = Buffer::new(CHUNK);
         let mut at = 0;
@@ -174,7 +172,11 @@ impl Maker<'_> {
             }
             FsKind::Ext4 => {
                 command.args(["-q", "-F", "-U", &uuid, "-L", label]);
-                command.args(["-E", "nodiscard,root_owner=0:0"]);
+                // Of the top directory mkfs.ext4 takes only extended attributes from the tree.
+                let top = filesystem.tree.iter().find(|entry| entry.path.is_empty());
+                let owner = top.filter(|_| self.host.root).map(|top| &top.attributes);
+                let (uid, gid) = owner.map_or((0, 0), |a| (a.uid, a.gid));
+                command.args(["-E", &format!("nodiscard,root_owner={uid}:{gid}")]);
                 if self
                     .host
                     .e2fsprogs
@@ -217,17 +219,9 @@ impl Maker<'_> {
             umount "$mount"
         "#;
         let mut command = Command::new(self.program("unshare")?);
-        // A PID namespace ends as a whole, with everything that the shell has started.
-        command.args(["--pid", "--fork", "--kill-child"]);
-        command.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            SCRIPT,
-            "fill",
-        ]);
+        // The shell looks where this program looked.
+        command.env("PATH", self.host.path());
+        command.args(PRIVATE).args(["sh", "-c", SCRIPT, "fill"]);
         command
             .arg(filesystem.kind.name())
             .arg(device)

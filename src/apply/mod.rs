@@ -15,16 +15,16 @@ pub mod copy;
 pub mod filesystem;
 pub mod flow;
 mod loopdev;
+mod opening;
 mod program;
 mod staging;
 pub mod verify;
 
-use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 
 use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::filesystem::Maker;
@@ -32,11 +32,11 @@ use crate::apply::flow::Stop;
 use crate::apply::verify::{Digests, read_back};
 use crate::disk::direct::{Bypass, Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
-use crate::disk::{Identity, System, rescan};
+use crate::disk::{System, rescan};
 use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::image::Version;
-use crate::image::isomd5::MediaSum;
+use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
 use crate::plan::boot::MediaCheck;
 use crate::report::{Exit, Failure, Made, ReadBack, Report, StickState, Verdict};
@@ -122,10 +122,10 @@ impl From<MediumError> for End {
 impl End {
     fn into_failure(self, state: StickState) -> Failure {
         let (exit, message) = match self {
-            End::Refused(error) => (Exit::Refused, format!("{error:#}")),
+            End::Refused(error) => (Exit::Refused, told(&error)),
             End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
-            End::Write(error) => (Exit::WriteFailed, format!("{error:#}")),
-            End::Verify(error) => (Exit::NotVerified, format!("{error:#}")),
+            End::Write(error) => (Exit::WriteFailed, told(&error)),
+            End::Verify(error) => (Exit::NotVerified, told(&error)),
         };
         Failure {
             exit,
@@ -133,6 +133,19 @@ impl End {
             state,
         }
     }
+}
+
+/// An error with its causes, none said twice: errors of this program name their source in their own text.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// What was copied, what was read back, how much of that came from the medium, and the filesystems.
@@ -165,8 +178,9 @@ impl Job<'_> {
     }
 
     fn open_and_write(&mut self) -> Result<Report, End> {
-        let image = self.open_image().map_err(End::Refused)?;
-        let medium = self.open().map_err(End::Refused)?;
+        let image = opening::image(self.plan).map_err(End::Refused)?;
+        let medium = opening::target(self.plan, &System::real()).map_err(End::Refused)?;
+        self.created = self.plan.target.kind == Kind::NewFile;
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
         }
@@ -178,10 +192,11 @@ impl Job<'_> {
                 Err(_) => StickState::Unknown,
             };
         }
-        let (copied, digests, given, made) = written?;
         let mut notes = Vec::new();
-        let verdict = self.verdict(&medium, given);
+        let verdict = self.verdict(&medium, &written);
+        // After a failure too: the kernel must not go on showing what was there before.
         Self::let_go(medium, &mut notes);
+        let (copied, digests, _, made) = written?;
         Ok(self.report(copied, &digests, verdict, made, notes))
     }
 
@@ -209,6 +224,10 @@ impl Job<'_> {
         let (digests, mut given) = self.read_back(medium, &copied)?;
         self.compare(&digests, &copied)?;
         self.finish();
+        // The last moment at which stopping is a matter of course.
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(End::Cancelled);
+        }
 
         self.start(Work::FirstMib);
         self.write_head(medium, &copied.head)?;
@@ -228,66 +247,6 @@ impl Job<'_> {
         Ok((copied, digests, given, made))
     }
 
-    /// Opens the image, and makes sure that it is what the plan saw.
-    fn open_image(&self) -> anyhow::Result<fs::File> {
-        let planned = &self.plan.image;
-        let opening = || format!("opening the image {}", planned.path.display());
-        let image = crate::image::open(&planned.path).with_context(opening)?;
-        if Version::of(&image.metadata().with_context(opening)?) != planned.version {
-            bail!(
-                "the image {} changed after the plan was made; plan again",
-                planned.path.display()
-            );
-        }
-        Ok(image)
-    }
-
-    /// Locks and opens the target, and makes sure that it is what the plan saw.
-    fn open(&mut self) -> anyhow::Result<Medium> {
-        let target = &self.plan.target;
-        let system = System::real();
-        if let Some(pinned) = &target.identity {
-            self.still(pinned, &system)?;
-        }
-        crate::disk::mounts::unmount(&target.unmount)?;
-        let medium = Medium::open(&target.path, target.kind)?;
-        if target.kind == Kind::NewFile {
-            self.created = true;
-            medium.set_len(target.size)?;
-        }
-        if let Some(pinned) = &target.identity {
-            if medium.dev() != pinned.dev {
-                bail!(
-                    "{} is another one than the plan saw; plan again",
-                    target.path.display()
-                );
-            }
-            self.still(pinned, &system)?;
-        }
-        if medium.size() != target.size {
-            bail!(
-                "{} had {} bytes when the plan was made and has {} now; plan again",
-                target.path.display(),
-                target.size,
-                medium.size()
-            );
-        }
-        Ok(medium)
-    }
-
-    /// Makes sure that the target is the one whose identity was pinned.
-    fn still(&self, pinned: &Identity, system: &System) -> anyhow::Result<()> {
-        let target = &self.plan.target;
-        let now = if target.kind == Kind::Disk {
-            pinned.now(system)?
-        } else {
-            let meta = fs::metadata(&target.path)
-                .with_context(|| format!("looking at {}", target.path.display()))?;
-            Identity::of_file(&meta)
-        };
-        Ok(pinned.compare(&now)?)
-    }
-
     fn copy(&mut self, image: &fs::File, medium: &Medium) -> Result<Copied, End> {
         let plan = self.plan;
         let cancel = self.cancel;
@@ -299,6 +258,11 @@ impl Job<'_> {
                 .image
                 .media_sum
                 .map(|(volume, supported)| MediaSum::new(volume, supported)),
+            published: plan
+                .image
+                .published
+                .as_ref()
+                .map(|(volume, sum)| Check::new(*volume, sum)),
         };
         let copied = copy.run(
             |at, buffer, len| {
@@ -425,17 +389,18 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn verdict(&self, medium: &Medium, given: Option<Bytes>) -> Verdict {
+    fn verdict(&self, medium: &Medium, written: &Result<Written, End>) -> Verdict {
         let size = self.plan.image.size;
+        let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
         if let Bypass::None(why) = medium.bypass() {
             return Verdict::NotVerified {
                 reason: format!("{why}, so it cannot be known that the medium was read"),
             };
         }
-        let counted = if medium.is_disk() {
-            "read from the disk"
-        } else {
-            "fetched from storage"
+        let counted = match (medium.is_disk(), medium.cached_below()) {
+            (false, _) => "fetched from storage",
+            (true, false) => "read from the disk",
+            (true, true) => "read from the loop device, whose own file may be cached",
         };
         match given {
             Some(given) if given >= size => Verdict::Verified {
@@ -569,10 +534,21 @@ fn boot_lines(plan: &Plan) -> Vec<String> {
     lines
 }
 
-/// Opens a file for punching holes; the medium itself offers only reads and writes.
-pub(crate) fn open_for_holes(path: &Path) -> anyhow::Result<fs::File> {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = std::io::Error::other("no luck");
+        let error = MediumError::Flush {
+            path: "/dev/sdx".into(),
+            source,
+        };
+        let error = anyhow::Error::from(error).context("making the overlay filesystem");
+        assert_eq!(
+            told(&error),
+            "making the overlay filesystem: flushing /dev/sdx to the medium: no luck; what is on it is not known"
+        );
+    }
 }

@@ -68,6 +68,10 @@ pub fn run_on(
     };
     let text = read(output)?;
     if !status.success() {
+        // Somebody may have ended it with the same signal.
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Stop::Cancelled);
+        }
         return Err(fail(&name, &status.to_string(), &text).into());
     }
     Ok(text)
@@ -145,5 +149,55 @@ pub fn run_always(command: &Command) -> anyhow::Result<String> {
         Ok(text) => Ok(text),
         Err(Stop::Failed(error)) => Err(error),
         Err(Stop::Cancelled) => bail!("stopped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn last_words_are_in_the_error() {
+        let never = AtomicBool::new(false);
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; exit 3"]);
+        let Err(Stop::Failed(error)) = run(&command, &never) else {
+            panic!("it did not fail");
+        };
+        assert_eq!(error.to_string(), "sh ended with exit status: 3: one / two");
+    }
+
+    #[test]
+    fn stopping_a_shell_stops_what_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let number = directory.path().join("number");
+        let cancel = AtomicBool::new(false);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                while !number.exists() && start.elapsed() < Duration::from_secs(10) {
+                    thread::sleep(PATIENCE);
+                }
+                cancel.store(true, Ordering::Relaxed);
+            });
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", "sleep 60 & echo $! >$1.new; mv $1.new $1; wait", "sh"])
+                .arg(&number);
+            run(&command, &cancel)
+        });
+        assert!(matches!(ended, Err(Stop::Cancelled)));
+        let number = std::fs::read_to_string(number).unwrap();
+        let gone = || {
+            // Killed, but perhaps not yet waited for by whoever inherited it.
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", number.trim()));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+        };
+        let start = Instant::now();
+        while !gone() && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(PATIENCE);
+        }
+        assert!(gone());
     }
 }

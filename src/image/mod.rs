@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::image::boot_file::{Config, Esp, Loader};
+use crate::image::boot_file::{Config, Esp};
 use crate::image::eltorito::Platform;
 use crate::image::initrd::Initrd;
 use crate::image::iso9660::Iso;
@@ -142,12 +142,14 @@ pub struct Image {
     source: Source,
 }
 
-/// Where images keep their kernels and initrds: lorax, kiwi, isolinux of lorax and of livecd-creator, the others.
-const KERNELS: [(&str, &str); 7] = [
+/// Where images keep their kernels and initrds: lorax, kiwi, isolinux of lorax and of livecd-creator, grub-mkrescue's
+/// own `/boot` (its users put theirs there), the others.
+const KERNELS: [(&str, &str); 8] = [
     ("/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
     ("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),
     ("/isolinux/vmlinuz", "/isolinux/initrd.img"),
     ("/isolinux/vmlinuz0", "/isolinux/initrd0.img"),
+    ("/boot/vmlinuz", "/boot/initrd.img"),
     ("/live/vmlinuz", "/live/initrd.img"),
     ("/casper/vmlinuz", "/casper/initrd"),
     (
@@ -269,14 +271,7 @@ impl Image {
             }
         }
         boot_file::judge(&mut configs, table.boots_bios(), table.boots_uefi());
-        let disc_boot = iso.boot().map_or_else(Vec::new, |catalogue| {
-            catalogue
-                .entries
-                .iter()
-                .filter(|entry| entry.bootable)
-                .map(|e| firmware(e.platform))
-                .collect()
-        });
+        let disc_boot = disc_boot(&iso);
         let mut app_use = [0; isomd5::FIELD_LEN];
         source
             .read_exact_at(isomd5::FIELD.at, &mut app_use)
@@ -347,13 +342,6 @@ impl Image {
             RootKind::Tree(_) => None,
         }
     }
-
-    /// Whether this boot configuration language is read by a loader of the image.
-    pub fn has_loader(&self, loader: Loader) -> bool {
-        self.configs
-            .iter()
-            .any(|config| config.loader == loader && config.is_read())
-    }
 }
 
 /// Opens an image for reading. What is no file is not waited for: a pipe has no end, and perhaps no writer.
@@ -369,6 +357,17 @@ fn looks_like_iso(source: &Source) -> bool {
     source
         .read_vec(Bytes(32768), 6)
         .is_ok_and(|head| head == b"\x01CD001")
+}
+
+/// The firmwares that would start it from a disc.
+fn disc_boot(iso: &Iso) -> Vec<String> {
+    let entries = iso.boot().map(|catalogue| catalogue.entries.iter());
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.bootable)
+        .map(|entry| firmware(entry.platform))
+        .collect()
 }
 
 fn firmware(platform: Platform) -> String {

@@ -59,6 +59,10 @@ pub struct PlannedImage {
     /// How much of it the media check covers, and the distributor's mark; none where it has no sum or it stays.
     #[serde(skip)]
     pub media_sum: Option<(crate::units::Block, bool)>,
+    /// The sum that the media check of the image as published goes by, and for how many blocks. Known where it is
+    /// replaced: a new sum must not vouch for an image that the old one would have shown to be damaged.
+    #[serde(skip)]
+    pub published: Option<(crate::units::Block, crate::image::isomd5::Implanted)>,
     /// Which version of the file was looked at; compared again before the first write.
     #[serde(skip)]
     pub version: crate::image::Version,

@@ -1,81 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the tests of the whole program share: small images, targets, loop devices and mounts that go away at the end,
-//! and the program itself run to its end.
-
-// Each test program uses some of this. The leave that clippy.toml gives tests does not reach what they share.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+//! The whole program run to its end, on targets that are used, attached, mounted or taken, and what is left of these.
 
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// The program under test.
-pub const LIVESTICK: &str = env!("CARGO_BIN_EXE_livestick");
-/// Where administrators' tools are.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// A path as an argument.
-pub fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Whether this is root, which loop devices and mounts take.
-pub fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("skipped: needs root");
-    }
-    root
-}
-
-/// Runs another program to its end; gives what it printed, and panics with everything it said if it fails.
-pub fn run(program: &str, args: &[&str]) -> String {
-    let output = output(program, args);
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {args:?}: {out}{err}");
-    out.trim_end().to_owned()
-}
-
-/// The same where failing is an answer.
-pub fn output(program: &str, args: &[&str]) -> Output {
-    let mut command = Command::new(program);
-    command.args(args).env("LC_ALL", "C").env("PATH", PATH);
-    let output = command.stdin(Stdio::null()).output();
-    output.unwrap_or_else(|e| panic!("{program} is needed for this test: {e}"))
-}
-
-/// A small image, made once for each set of options.
-pub fn image(layout: &str, options: &[&str]) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab");
-    let mut hasher = DefaultHasher::new();
-    (layout, options).hash(&mut hasher);
-    for script in ["small-iso", "layout.sh"] {
-        fs::read(lab.join(script)).unwrap().hash(&mut hasher);
-    }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
-    let made = dir.join(format!("{layout}-{:016x}.iso", hasher.finish()));
-    let _guard = ONE_AT_A_TIME.lock();
-    if !made.exists() {
-        fs::create_dir_all(&dir).unwrap();
-        // Another test program may be at the same image; the last one to rename wins, and they are equal.
-        let own = tempfile::Builder::new().tempdir_in(&dir).unwrap();
-        let part = own.path().join("part.iso");
-        let script = lab.join("small-iso");
-        run(text(&script), &[&[layout, text(&part)], options].concat());
-        fs::rename(&part, &made).unwrap();
-    }
-    made
-}
+use super::lab::scratch;
+use super::program::{command, output, run, text};
 
 /// How the program ended.
 #[derive(Debug)]
@@ -105,10 +43,9 @@ impl Outcome {
 
 /// `livestick` with these arguments, ready to be started.
 pub fn livestick(args: &[&str]) -> Command {
-    let mut command = Command::new(LIVESTICK);
-    command.args(args).env("LC_ALL", "C").env("PATH", PATH);
-    command.stdin(Stdio::null());
-    command
+    let mut program = command(env!("CARGO_BIN_EXE_livestick"));
+    program.args(args).stdin(Stdio::null());
+    program
 }
 
 /// Runs `livestick` to its end, which has to come.
@@ -131,7 +68,7 @@ pub fn finish(mut command: Command) -> Outcome {
             child.kill().unwrap();
             panic!("{command:?} does not end");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        sleep(Duration::from_millis(5));
     };
     Outcome::of(&Output {
         status,
@@ -202,7 +139,7 @@ pub struct Bench {
 impl Bench {
     /// On a filesystem whose reads the kernel counts, which `/tmp` need not be.
     pub fn new() -> Bench {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = TempDir::new_in(scratch()).unwrap();
         Bench {
             dir,
             undo: Vec::new(),
@@ -235,8 +172,11 @@ impl Bench {
     /// A loop device over a file.
     pub fn attach(&mut self, file: &Path, options: &[&str]) -> PathBuf {
         let args = [options, &["--find", "--show", text(file)]].concat();
-        let node = run("losetup", &args);
+        let node = run("losetup", &args).trim().to_owned();
+        // A device of this number may have had partitions, which outlive it.
+        output("partx", &["--delete", &node]);
         self.undone_by("losetup", &["--detach", &node]);
+        self.undone_by("partx", &["--delete", &node]);
         node.into()
     }
 

@@ -1,0 +1,61 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_livestick_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_livestick_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_livestick_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_livestick_using_subcommand
+    set -l cmd (__fish_livestick_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c livestick -n "__fish_livestick_needs_command" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_needs_command" -s V -l version -d 'Print version'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l json -d 'Give the facts as one JSON object'
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l quick -d 'Do not open the initrd and the root image'
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand list" -l json -d 'Give the disks as one JSON object'
+complete -c livestick -n "__fish_livestick_using_subcommand list" -l loops -d 'Show loop devices too'
+complete -c livestick -n "__fish_livestick_using_subcommand list" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l size -d 'Make the stick image file this large, if it does not exist (8GiB)' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-size-mb -d 'Keep changes of the live system in an overlay of this many MiB' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-size -d 'The same with a unit (4GiB), or "rest" for all that is left' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-fs -d 'The overlay\'s filesystem [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
+ext4\t'A journal, checksums on metadata'
+xfs\t'A journal, checksums on metadata'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size-mb -d 'Make a /home of its own of this many MiB' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size -d 'The same with a unit (8GiB), or "rest" for all that is left' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-fs -d 'The filesystem of /home [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
+ext4\t'A journal, checksums on metadata'
+xfs\t'A journal, checksums on metadata'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l extra-kernel-args -d 'More kernel arguments, for every entry that starts the live system' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -s n -l dry-run -d 'Print what would be done, and write nothing'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -s y -l yes -d 'Do not ask before a stick is written over'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l unmount -d 'Unmount what is mounted from the target'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l json -d 'Give the plan, the events and the report as JSON, one object a line'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -9,23 +9,29 @@
 //! that the device is open, or until there is nobody left to tell it; then it detaches the device, which only sets
 //! the flag as long as there are users.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use crate::apply::program;
 use crate::units::Extent;
 
-/// An attached loop device; dropping it lets it go.
+/// An attached loop device; dropping it lets it go, and waits a moment for others who look at it (udev does).
 #[derive(Debug)]
 pub struct LoopDevice {
     path: PathBuf,
-    file: File,
+    /// Open until it is dropped.
+    file: Option<File>,
 }
+
+/// How long others may look.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Attaches a device, says its name, and detaches it when standard input ends. It outlives a reader of what it says.
 const KEEPER: &str = r#"
@@ -61,8 +67,28 @@ impl LoopDevice {
     /// Waits until everything written to it has reached the medium.
     pub fn flush(&self) -> anyhow::Result<()> {
         self.file
-            .sync_all()
+            .as_ref()
+            .map_or(Ok(()), File::sync_all)
             .with_context(|| format!("flushing {}", self.path.display()))
+    }
+
+    /// The file in sysfs that is there as long as something is behind the device, and tells what.
+    fn behind(&self) -> Option<String> {
+        let name = self.path.file_name()?;
+        let file = Path::new("/sys/block").join(name).join("loop/backing_file");
+        fs::read_to_string(file).ok()
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let ours = self.behind();
+        drop(self.file.take());
+        let start = Instant::now();
+        // Until it is gone the target counts as in use.
+        while ours.is_some() && self.behind() == ours && start.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(2));
+        }
     }
 }
 
@@ -101,5 +127,6 @@ fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopD
         bail!("losetup ended with {status}: {}", said.trim());
     }
     let file = opened.with_context(|| format!("opening {}", path.display()))?;
+    let file = Some(file);
     Ok(LoopDevice { path, file })
 }

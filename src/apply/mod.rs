@@ -302,6 +302,8 @@ impl Job<'_> {
         for (partition, filesystem) in plan.filesystems.iter().enumerate() {
             self.start(Work::Format { partition });
             let checked_by = maker.make(filesystem).map_err(|stop| match stop {
+                // Ctrl-C can reach a program before it has a process group of its own.
+                Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
                 Stop::Failed(error) => Stop::Failed(
                     error.context(format!("making the {} filesystem", filesystem.purpose)),
                 ),

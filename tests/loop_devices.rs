@@ -392,10 +392,12 @@ fn reads_that_the_page_cache_answers_prove_nothing() {
 #[ignore = "needs root and loop devices"]
 fn a_loop_device_without_scanning_gets_no_partitions() {
     let looped = Looped::new(&[]);
+    // Whoever had this number before may have left some.
+    let before = looped.disk().partitions;
     let command = format!("echo start=2048 | sfdisk -q --no-reread {}", looped.node);
     run("sh", &["-c", &command]);
     rescan(Path::new(&looped.node)).unwrap();
-    assert_eq!(looped.disk().partitions.len(), 0);
+    assert_eq!(looped.disk().partitions, before);
 }
 
 #[test]

@@ -304,14 +304,14 @@ fn list_tells_loop_devices_when_asked_and_why_a_mounted_one_is_none() {
     assert_eq!(used["standing"], "never");
     assert_eq!(
         used["reasons"][0],
-        serde_json::json!({ "reason": "mounted", "point": point })
+        serde_json::json!({ "reason": "holds", "point": point })
     );
     let said = livestick(&["list", "--loops"]).stdout;
     let said = String::from_utf8(said).unwrap();
     let mut lines = said
         .lines()
         .skip_while(|line| !line.starts_with(&format!("{node} ")));
-    let why = format!("cannot be written: mounted at {point}");
+    let why = format!("cannot be written: holds {point}");
     assert!(lines.nth(1).unwrap().contains(&why), "{said}");
     // Nothing is written to it either.
     let image = iso("grub2", &[]);

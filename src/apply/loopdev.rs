@@ -20,18 +20,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::apply::program;
+use crate::disk::System;
 use crate::units::Extent;
 
-/// An attached loop device; dropping it lets it go, and waits a moment for others who look at it (udev does).
+/// An attached loop device; dropping it lets it go.
 #[derive(Debug)]
 pub struct LoopDevice {
     path: PathBuf,
-    /// Open until it is dropped.
+    /// Open until this is dropped.
     file: Option<File>,
 }
 
-/// How long others may look.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a device is waited for that somebody else still has open: udev and blkid look at whatever appears.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Attaches a device, says its name, and detaches it when standard input ends. It outlives a reader of what it says.
 const KEEPER: &str = r#"
@@ -66,28 +68,23 @@ impl LoopDevice {
 
     /// Waits until everything written to it has reached the medium.
     pub fn flush(&self) -> anyhow::Result<()> {
-        self.file
-            .as_ref()
-            .map_or(Ok(()), File::sync_all)
-            .with_context(|| format!("flushing {}", self.path.display()))
-    }
-
-    /// The file in sysfs that is there as long as something is behind the device, and tells what.
-    fn behind(&self) -> Option<String> {
-        let name = self.path.file_name()?;
-        let file = Path::new("/sys/block").join(name).join("loop/backing_file");
-        fs::read_to_string(file).ok()
+        let flushed = self.file.as_ref().map_or(Ok(()), File::sync_all);
+        flushed.with_context(|| format!("flushing {}", self.path.display()))
     }
 }
 
 impl Drop for LoopDevice {
+    /// Closes it, and waits until the kernel has let go of what is behind it.
     fn drop(&mut self) {
-        let ours = self.behind();
+        let name = self.path.file_name().unwrap_or_default();
+        let behind = System::real().sys.join("block").join(name);
+        let behind = behind.join("loop/backing_file");
+        let ours = fs::read(&behind).ok();
         drop(self.file.take());
         let start = Instant::now();
-        // Until it is gone the target counts as in use.
-        while ours.is_some() && self.behind() == ours && start.elapsed() < PATIENCE {
-            sleep(Duration::from_millis(2));
+        // Another one's by then, or gone.
+        while ours.is_some() && fs::read(&behind).ok() == ours && start.elapsed() < PATIENCE {
+            sleep(PAUSE);
         }
     }
 }
@@ -127,6 +124,8 @@ fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopD
         bail!("losetup ended with {status}: {}", said.trim());
     }
     let file = opened.with_context(|| format!("opening {}", path.display()))?;
-    let file = Some(file);
-    Ok(LoopDevice { path, file })
+    Ok(LoopDevice {
+        path,
+        file: Some(file),
+    })
 }

@@ -5,7 +5,7 @@
 //!
 //! Most of it needs loop devices and mounts, so root; the rest runs for everybody.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -538,7 +538,7 @@ fn an_image_that_changes_while_it_is_read_leaves_a_blank_stick() {
                 .open(image)
                 .unwrap()
                 .set_len(size / 2)
-                .unwrap()
+                .unwrap();
         },
     ];
     for change in changes {

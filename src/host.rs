@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 
+/// The kernel's node for asking for loop devices.
+const LOOP_CONTROL: &str = "/dev/loop-control";
+
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
 
@@ -45,7 +48,7 @@ impl Host {
         let root = rustix::process::geteuid().is_root();
         let mut host = Host {
             root,
-            loop_devices: root && Path::new("/dev/loop-control").exists(),
+            loop_devices: root && Path::new(LOOP_CONTROL).exists(),
             user_namespaces: false,
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
@@ -56,6 +59,17 @@ impl Host {
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
         host
+    }
+
+    /// This machine as the program would find it if root ran it.
+    #[must_use]
+    pub fn as_root(&self) -> Host {
+        Host {
+            root: true,
+            loop_devices: Path::new(LOOP_CONTROL).exists(),
+            user_namespaces: true,
+            ..self.clone()
+        }
     }
 
     /// Where `program` is.

@@ -31,7 +31,10 @@ fn man_pages_say_what_the_parser_knows() {
     for sub in command.get_subcommands() {
         let name = format!("livestick-{}", sub.get_name());
         let bin = format!("livestick {}", sub.get_name());
-        pages.push((sub.clone().version(env!("CARGO_PKG_VERSION")).bin_name(bin), name));
+        pages.push((
+            sub.clone().version(env!("CARGO_PKG_VERSION")).bin_name(bin),
+            name,
+        ));
     }
     for (command, name) in pages {
         let shown: &'static str = Box::leak(name.clone().into_boxed_str());

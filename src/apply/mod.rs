@@ -149,9 +149,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&mut self) -> Result<Report, End> {
         let plan = self.plan;
-        let image = fs::File::open(&plan.image.path)
-            .with_context(|| format!("opening the image {}", plan.image.path.display()))
-            .map_err(End::Refused)?;
+        let image = plan.image.open(&plan.patches).map_err(End::Refused)?;
         let medium = self.open().map_err(End::Refused)?;
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
@@ -167,6 +165,7 @@ impl Job<'_> {
 
         self.start(Work::Copy);
         let copied = self.copy(&image, &medium)?;
+        plan.image.still(&image).map_err(End::Write)?;
         self.finish();
         let made = self.filesystems(&medium)?;
 
@@ -252,7 +251,7 @@ impl Job<'_> {
             media_sum: plan
                 .image
                 .media_sum
-                .map(|(volume, supported)| MediaSum::new(volume, supported)),
+                .map(|covered| MediaSum::new(covered.volume, covered.supported)),
         };
         let copied = copy.run(
             |at, buffer, len| {

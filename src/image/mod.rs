@@ -31,6 +31,7 @@ use crate::image::isomd5::Implanted;
 use crate::image::root::{FileKind, RootImage, RootKind, TreeError};
 use crate::image::stack::Stack;
 use crate::persistence::tree::Attributes;
+use crate::plan::pin::Pin;
 use crate::read::{ReadAt, ReadError, Source, Window};
 use crate::refusal::Refusal;
 use crate::superblock::Superblock;
@@ -114,6 +115,9 @@ pub struct Image {
     /// The ISO 9660 trees.
     #[serde(skip)]
     pub iso: Iso,
+    /// Which file it is.
+    #[serde(skip)]
+    pub pin: Pin,
     #[serde(skip)]
     source: Source,
 }
@@ -179,10 +183,11 @@ impl Image {
                 why: "it is not a regular file".into(),
             });
         }
-        Image::read(real, Source::new(file, Bytes(metadata.len())))
+        let pin = Pin::of(&metadata);
+        Image::read(real, pin, Source::new(file, Bytes(metadata.len())))
     }
 
-    fn read(path: PathBuf, source: Source) -> Result<Image, Refusal> {
+    fn read(path: PathBuf, pin: Pin, source: Source) -> Result<Image, Refusal> {
         let damaged = |error: ReadError| Refusal::Damaged {
             path: path.clone(),
             why: error.to_string(),
@@ -280,6 +285,7 @@ impl Image {
             oddities,
             table,
             iso,
+            pin,
             source,
             path,
         })

@@ -15,7 +15,7 @@ use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
-use crate::plan::{Behind, Plan, PlannedImage, PlannedTarget};
+use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request, Wanted};
@@ -41,6 +41,14 @@ pub fn build(
             need: image.size.binary(),
         });
     }
+    // A disk is written by root, whoever plans.
+    let elevated;
+    let host = if target.kind == Kind::Disk {
+        elevated = host.as_root();
+        &elevated
+    } else {
+        host
+    };
     let planner = Planner {
         request,
         image,
@@ -110,7 +118,7 @@ impl Planner<'_> {
             self.implant(&mut patches)?;
             let blocks = u32::try_from(image.volume.0 / 2048).map(Block);
             let supported = image.media_check.as_ref().is_some_and(|sum| sum.supported);
-            media_sum = blocks.ok().map(|blocks| (blocks, supported));
+            media_sum = blocks.ok().map(|volume| Covered { volume, supported });
         }
         Ok(Plan {
             image: PlannedImage {
@@ -119,6 +127,7 @@ impl Planner<'_> {
                 size: image.size,
                 label: image.label.clone(),
                 media_sum,
+                pin: image.pin.clone(),
             },
             target,
             patches,

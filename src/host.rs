@@ -27,6 +27,8 @@ pub struct Host {
     pub loop_devices: bool,
     /// Whether an ordinary user may be root of a namespace, which mkfs needs to make files that belong to root.
     pub user_namespaces: bool,
+    /// Whether something can be mounted where nobody else sees it. Not so in a chroot whose root is no mount.
+    pub private_mounts: bool,
     /// Filesystems the kernel has or can load.
     pub filesystems: BTreeSet<String>,
     /// The version of btrfs-progs, where installed.
@@ -50,12 +52,14 @@ impl Host {
             root,
             loop_devices: root && Path::new(LOOP_CONTROL).exists(),
             user_namespaces: false,
+            private_mounts: false,
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
             e2fsprogs: None,
             search,
         };
-        host.user_namespaces = root || host.try_user_namespace();
+        host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
+        host.private_mounts = root && host.try_unshare(&["--mount", "--propagation", "private"]);
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
         host
@@ -104,17 +108,18 @@ impl Host {
         Ok(())
     }
 
-    /// Whether the kernel can mount filesystems of this kind.
+    /// Whether filesystems of this kind can be mounted, out of sight.
     pub fn mounts(&self, kind: FsKind) -> bool {
-        self.root && self.filesystems.contains(kind.name())
+        self.private_mounts && self.filesystems.contains(kind.name())
     }
 
-    fn try_user_namespace(&self) -> bool {
+    fn try_unshare(&self, how: &[&str]) -> bool {
         let Some(unshare) = self.program("unshare") else {
             return false;
         };
         Command::new(unshare)
-            .args(["--map-root-user", "true"])
+            .args(how)
+            .arg("true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

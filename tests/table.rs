@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use livestick::patch::Draft;
-use livestick::plan::layout::Size;
+use livestick::request::Size;
 use livestick::table::{GRAIN, Kind, NewPartition, Scheme, Table, TableError, Use};
 use livestick::units::{Bytes, GIB, MIB};
 use tempfile::TempDir;

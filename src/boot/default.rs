@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::grub::quote;
 use super::menu::{Item, Menu};
+use super::words::quote;
 
 /// The entries that `value` may mean, depending on which conditional ones there are. Empty: unknown.
 fn meant(menu: &Menu, value: &str) -> Vec<usize> {
@@ -130,29 +130,26 @@ pub fn edits(
     let mut edits = Vec::new();
     let mut first = None;
     for default in &menu.defaults {
-        match fine(default.value.as_deref()) {
-            Some(index) => first = Some(index),
-            None => {
-                let quoted = menu.raw(&default.value_span).starts_with('"');
-                let value = if quoted && !wanted.contains(['\'', '"', '\\', '$']) {
-                    format!("\"{wanted}\"")
-                } else {
-                    wanted.clone()
-                };
-                edits.push((default.value_span.clone(), value));
-                first = Some(chosen);
-            }
+        first = fine(default.value.as_deref());
+        if first.is_none() {
+            let quoted = menu.raw(&default.value_span).starts_with('"');
+            let value = if quoted && !wanted.contains(['\'', '"', '\\', '$']) {
+                format!("\"{wanted}\"")
+            } else {
+                wanted.clone()
+            };
+            edits.push((default.value_span.clone(), value));
+            first = Some(chosen);
         }
     }
     let steady = menu.defaults.iter().any(|default| !default.conditional);
     if !steady {
-        match fine(Some("0")) {
-            Some(index) => first = first.or(Some(index)),
-            None => {
-                let at = menu.first_item.unwrap_or(0);
-                edits.push((at..at, format!("set default={wanted}\n")));
-                first = Some(chosen);
-            }
+        let zero = fine(Some("0"));
+        first = first.or(zero);
+        if zero.is_none() {
+            let at = menu.first_item.unwrap_or(0);
+            edits.push((at..at, format!("set default={wanted}\n")));
+            first = Some(chosen);
         }
     }
     (edits, first.unwrap_or(chosen))

@@ -88,7 +88,7 @@ pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
         && table_len > 0
         && (u16_at(&boot, 19) == 0) != (u32_at(&boot, 32) == 0)
         && wide == (root_entries == 0)
-        && root_entries * 32 % sector == 0;
+        && (root_entries * 32).is_multiple_of(sector);
     if !good {
         return Err(wrong(0, "the boot sector describes no FAT volume"));
     }
@@ -156,21 +156,16 @@ pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
         entries: 0,
         page: (u64::MAX, Vec::new()),
     };
-    match root {
-        Some(first) => table.directory(first, 0)?,
-        None => {
-            let len = usize::try_from(root_entries * 32).unwrap_or(0);
-            let bytes = disk.read_vec(Bytes(root_at * u64::from(sector)), len)?;
-            table.records(&bytes, root_at * u64::from(sector), 0)?;
-        }
-    }
-    let mut free = 0;
-    for number in 2..clusters + 2 {
-        free += u32::from(table.next(number)? == 0);
+    if let Some(first) = root {
+        table.directory(first, 0)?;
+    } else {
+        let len = usize::try_from(root_entries * 32).unwrap_or(0);
+        let bytes = disk.read_vec(Bytes(root_at * u64::from(sector)), len)?;
+        table.records(&bytes, root_at * u64::from(sector), 0)?;
     }
     Ok(Volume {
         cluster: table.cluster,
-        free,
+        free: table.free()?,
     })
 }
 
@@ -196,7 +191,7 @@ impl Table<'_> {
         Ok(match self.width {
             Width::Twelve => {
                 let pair = self.byte(n + n / 2)? | self.byte(n + n / 2 + 1)? << 8;
-                if number % 2 == 0 {
+                if number.is_multiple_of(2) {
                     pair & 0xFFF
                 } else {
                     pair >> 4
@@ -209,6 +204,15 @@ impl Table<'_> {
                 (low | high << 16) & 0x0FFF_FFFF
             }
         })
+    }
+
+    /// How many clusters are free.
+    fn free(&mut self) -> Result<u32, ReadError> {
+        let mut free = 0;
+        for number in 2..self.clusters + 2 {
+            free += u32::from(self.next(number)? == 0);
+        }
+        Ok(free)
     }
 
     /// The clusters of a chain. Bounded: no cluster is met twice in a survey.

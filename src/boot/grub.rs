@@ -4,13 +4,16 @@
 //!
 //! Where room is short the arguments are put into one variable, which the entries use unquoted. That it falls into
 //! words again, and that a submenu sees it once it is exported, is read in GNU GRUB's source
-//! (grub-core/script/execute.c, `grub_script_env_get`; grub-core/normal/context.c, `grub_env_new_context`).
+//! (grub-core/script/execute.c, `grub_script_env_get`; grub-core/normal/context.c, `grub_env_new_context`) and was seen
+//! in a boot of GRUB 2.06.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::menu::{self, Item, Line, Menu};
-use super::script::{self, Kind, Part, Statement};
+use super::menu::{Item, Line, Menu};
+use super::script::{self, Kind};
+pub use super::stub::{Stub, stub_target};
+use super::words::{self, Part, appended, is_safe, quote};
 use super::{Arguments, EditError, Edited, Entry, Reclaimed, default, kernel_line, reclaim};
 use crate::units::Bytes;
 
@@ -31,14 +34,7 @@ type Change = (Range<usize>, String);
 
 /// Gives `text` the arguments, in at most `room` bytes.
 pub fn edit(text: &str, arguments: &Arguments, room: Bytes) -> Result<Edited, EditError> {
-    let root = arguments.replace_root.iter();
-    kernel_line::check_arguments(
-        arguments
-            .persistence
-            .iter()
-            .chain(&arguments.extra)
-            .chain(root),
-    )?;
+    kernel_line::check_arguments(arguments.all())?;
     let parsed = script::parse(text)?;
     let editor = Editor::new(text, Menu::new(text, &parsed), arguments)?;
     let (text, steps) = reclaim::fit(room, &RUNGS, |steps| {
@@ -61,7 +57,7 @@ fn describe(
         entries.push(Entry {
             title: item.title.clone(),
             persistent: arguments.persist()
-                && Some(index) != without
+                && !without.contains(&index)
                 && item.lines.iter().all(|line| {
                     let mut wanted = arguments.persistence.iter().chain(&arguments.replace_root);
                     wanted.all(|want| line.expanded.contains(want))
@@ -72,7 +68,8 @@ fn describe(
     let title = |index: usize| menu.items[index].title.clone();
     let first = default::first(&menu).map(title);
     let first = first.or_else(|| entries.first().map(|entry| entry.title.clone()));
-    let without = without.filter(|_| arguments.persist()).map(title);
+    let without = without.first().filter(|_| arguments.persist());
+    let without = without.map(|index| title(*index));
     Ok(Edited {
         first: first.unwrap_or_default(),
         entries,
@@ -82,16 +79,20 @@ fn describe(
     })
 }
 
-/// The entry without persistence, if there is one already.
-fn existing(menu: &Menu, arguments: &Arguments) -> Option<usize> {
-    menu.items.iter().position(|item| {
+/// The entries without persistence that are there already: one, or one for each platform.
+fn existing(menu: &Menu, arguments: &Arguments) -> Vec<usize> {
+    let without = |item: &Item| {
         item.live()
             && item.title.to_lowercase().contains(WITHOUT)
             && item.lines.iter().all(|line| {
                 let wanted = arguments.persistence.iter().chain(&arguments.replace_root);
                 !wanted.into_iter().any(|want| line.expanded.contains(want))
             })
-    })
+    };
+    let all = menu.items.iter().enumerate();
+    all.filter(|(_, item)| without(item))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 struct Editor<'a> {
@@ -100,8 +101,8 @@ struct Editor<'a> {
     arguments: &'a Arguments,
     /// The plain start, or what comes nearest.
     base: usize,
-    /// The entry without persistence that is there.
-    without: Option<usize>,
+    /// The entries without persistence that are there.
+    without: Vec<usize>,
     default: Vec<Change>,
     /// What the variable is called.
     variable: &'static str,
@@ -118,7 +119,7 @@ impl<'a> Editor<'a> {
         let without = existing(&menu, arguments);
         let pick = |wanted: &dyn Fn(&Item) -> bool| {
             let mut all = menu.items.iter().enumerate();
-            all.find(|(i, item)| Some(*i) != without && wanted(item))
+            all.find(|(i, item)| !without.contains(i) && wanted(item))
                 .map(|(i, _)| i)
         };
         let plain = pick(&|item| item.plain() && item.parent.is_none())
@@ -128,7 +129,7 @@ impl<'a> Editor<'a> {
             .ok_or(EditError::NoLiveEntry)?;
         let default = match plain {
             Some(plain) => {
-                let good = |i: usize| menu.items[i].plain() && Some(i) != without;
+                let good = |i: usize| menu.items[i].plain() && !without.contains(&i);
                 default::edits(&menu, plain, good).0
             }
             None => Vec::new(),
@@ -157,7 +158,7 @@ impl<'a> Editor<'a> {
             for line in &item.lines {
                 let first_time = seen.insert(line.words.first().map(|w| w.start));
                 if first_time {
-                    let plain = Some(index) == self.without && !line.shared;
+                    let plain = self.without.contains(&index) && !line.shared;
                     variable |= self.change(item, line, plain, steps, &mut changes)?;
                 }
             }
@@ -165,7 +166,7 @@ impl<'a> Editor<'a> {
                 self.drop_classes(item, &mut changes);
             }
         }
-        if self.without.is_none() && self.arguments.persist() {
+        if self.without.is_empty() && self.arguments.persist() {
             self.add_without(steps, &mut changes)?;
         }
         if variable {
@@ -230,7 +231,7 @@ impl<'a> Editor<'a> {
             changes.push((end..end, format!(" ${}", self.variable)));
             return Ok(true);
         }
-        let words: String = wanted.iter().map(|w| format!(" {}", quote(w))).collect();
+        let words = appended(&wanted);
         changes.push((end..end, words));
         Ok(false)
     }
@@ -324,14 +325,14 @@ impl<'a> Editor<'a> {
             let mut behind = 0;
             for word in &line.words {
                 let raw = &self.text[word.clone()];
-                let value = menu::known(raw, &self.menu.values);
+                let value = words::known(raw, &self.menu.values);
                 if self.arguments.persistence.contains(&value) || kernel_line::is_check(&value) {
                     changes.push((behind..word.end, String::new()));
                 }
                 behind = word.end;
             }
             let wanted = kernel_line::missing(&line.expanded, &self.arguments.extra);
-            let words: String = wanted.iter().map(|w| format!(" {}", quote(w))).collect();
+            let words = appended(&wanted);
             changes.push((behind..behind, words));
         }
         for (span, _) in &mut changes {
@@ -349,7 +350,11 @@ impl<'a> Editor<'a> {
             });
         }
         let name = self.variable;
-        Ok(format!("{head} {{\n\tset {name}=\"{value}\"{body}}}"))
+        let starts = body.lines().next().unwrap_or_default();
+        let newline = if starts.trim().is_empty() { "" } else { "\n\t" };
+        Ok(format!(
+            "{head} {{\n\tset {name}=\"{value}\"{newline}{body}}}"
+        ))
     }
 
     /// The title of the copy, as a word.
@@ -378,7 +383,7 @@ fn free_name(text: &str) -> Result<&'static str, EditError> {
             continue;
         }
         let raw = &text[token.span];
-        for part in script::parts(raw) {
+        for part in words::parts(raw) {
             if let Part::Variable { name, .. } = part {
                 used.insert(name);
             }
@@ -418,103 +423,4 @@ fn indent(copy: &str, all: bool) -> Result<String, EditError> {
         }
     }
     Ok(out)
-}
-
-/// Whether GRUB reads a word as it stands: without quotes, variables, wildcards or ends of commands.
-fn is_safe(word: &str) -> bool {
-    !word.is_empty()
-        && word
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_./:=,+@%^~-".contains(&b))
-}
-
-/// A word that GRUB reads as `word`.
-pub(super) fn quote(word: &str) -> String {
-    if is_safe(word) {
-        word.to_owned()
-    } else if !word.contains('\'') {
-        format!("'{word}'")
-    } else {
-        let mut out = String::from("\"");
-        for c in word.chars() {
-            if matches!(c, '$' | '"' | '\\') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-        out.push('"');
-        out
-    }
-}
-
-/// Where a configuration without live entries leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stub {
-    /// The file, from the top of its filesystem.
-    pub path: String,
-    /// Whether it is on a filesystem that the script searches for, and not on the one that the script is on.
-    pub elsewhere: bool,
-}
-
-/// The file that a configuration without live entries leads to: kiwi's on the EFI system partition, Debian's in front
-/// of its own. `None` if it has live entries, leads nowhere, or cannot be read.
-pub fn stub_target(text: &str) -> Option<Stub> {
-    let parsed = script::parse(text).ok()?;
-    let menu = Menu::new(text, &parsed);
-    if menu.items.iter().any(Item::live) {
-        return None;
-    }
-    let mut stub = None;
-    let mut elsewhere = menu.values.contains_key("root");
-    chain(text, &parsed, &menu, &mut elsewhere, &mut stub, 0);
-    stub
-}
-
-/// Looks for the first command that reads another configuration.
-fn chain(
-    text: &str,
-    body: &[Statement],
-    menu: &Menu,
-    elsewhere: &mut bool,
-    stub: &mut Option<Stub>,
-    depth: usize,
-) {
-    for statement in body {
-        let command = match statement {
-            Statement::Maybe { body, .. } => {
-                chain(text, body, menu, elsewhere, stub, depth);
-                continue;
-            }
-            Statement::Function { .. } => continue,
-            Statement::Command(command) => command,
-        };
-        let mut words = command.words.iter().map(|word| &text[word.clone()]);
-        let name = words.next().unwrap_or_default();
-        if name.starts_with("search") {
-            *elsewhere = true;
-        }
-        if stub.is_some()
-            || !matches!(
-                name,
-                "configfile" | "source" | "." | "normal" | "extract_entries_configfile"
-            )
-        {
-            continue;
-        }
-        let Some(word) = words.find(|word| !word.starts_with("--")) else {
-            continue;
-        };
-        let mut path = menu::known(word, &menu.values);
-        if let Some((device, rest)) = path.strip_prefix('(').and_then(|p| p.split_once(')')) {
-            *elsewhere |= !matches!(device, "$root" | "${root}");
-            path = rest.to_owned();
-        }
-        // What is still variable has no place that could be looked up.
-        if path.starts_with('/') && !path.contains("${") {
-            *stub = Some(Stub {
-                path,
-                elsewhere: *elsewhere,
-            });
-        }
-    }
 }

@@ -8,10 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::kernel_line;
-use super::script::{Block, Command, Part, Statement, parts};
-
-/// How long a variable's value may become; a hostile text must not double it forever.
-const VALUE: usize = 8 << 10;
+use super::script::{Block, Command, Statement};
+use super::words::{Part, Values, add_value, expand, known, parts};
 
 /// Variables that GRUB itself exports (GNU GRUB, grub-core/kern/main.c, grub-core/normal/main.c).
 const EXPORTED: [&str; 6] = [
@@ -22,9 +20,6 @@ const EXPORTED: [&str; 6] = [
     "cmdpath",
     "pxe_default_server",
 ];
-
-/// Values of variables.
-pub type Values = BTreeMap<String, String>;
 
 /// A kernel command line of an entry.
 #[derive(Clone, Debug)]
@@ -326,8 +321,9 @@ impl<'a> Menu<'a> {
 /// Whether a command loads a kernel or, under a hypervisor, takes its command line.
 fn is_kernel_command(raw: &str, values: &Values) -> bool {
     let name = known(raw, values);
-    let names = ["linux", "module", "multiboot", "$linux", "${linux"];
-    names.iter().any(|known| name.starts_with(known)) || raw.starts_with('$')
+    // The last is a variable that nothing in the text sets.
+    let names = ["linux", "module", "multiboot", "${"];
+    names.iter().any(|known| name.starts_with(known))
 }
 
 /// The variable that a command sets, and where its value is written.
@@ -344,81 +340,6 @@ fn assignment(text: &str, command: &Command) -> Option<(String, Range<usize>)> {
     let good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     (good && starts).then(|| (name.to_owned(), word.start + eq + 1..word.end))
-}
-
-/// One more value that a variable may have.
-fn add_value(all: &mut String, value: &str) {
-    if all.len() + value.len() < VALUE {
-        if !all.is_empty() {
-            all.push(' ');
-        }
-        all.push_str(value);
-    }
-}
-
-/// The words that a word becomes, if every variable in it is known.
-pub fn expand(raw: &str, values: &Values, arguments: &[String]) -> Option<Vec<String>> {
-    let mut words = vec![String::new()];
-    let mut some = false;
-    let mut split = false;
-    for part in parts(raw) {
-        let (value, quoted) = match part {
-            Part::Text(text) => (text, true),
-            Part::Variable { name, quoted } => {
-                let value = match name.as_str() {
-                    "@" | "*" => arguments.join(" "),
-                    name => match name.parse::<usize>() {
-                        Ok(number) => number
-                            .checked_sub(1)
-                            .and_then(|i| arguments.get(i).cloned())
-                            .unwrap_or_default(),
-                        Err(_) => values.get(name)?.clone(),
-                    },
-                };
-                (value, quoted)
-            }
-        };
-        if quoted {
-            some = true;
-            if let Some(last) = words.last_mut().filter(|last| last.len() < VALUE) {
-                last.push_str(&value);
-            }
-            continue;
-        }
-        split = true;
-        for (i, piece) in value.split_whitespace().enumerate() {
-            let count = words.len();
-            match words.last_mut() {
-                Some(last) if i == 0 && last.len() < VALUE => last.push_str(piece),
-                _ if count < VALUE / 2 => words.push(piece.to_owned()),
-                _ => {}
-            }
-        }
-    }
-    if split && !some {
-        words.retain(|word| !word.is_empty());
-    }
-    Some(words)
-}
-
-/// What is known of a word: its text, and the values of the variables that have one.
-pub fn known(raw: &str, values: &Values) -> String {
-    let mut out = String::new();
-    for part in parts(raw) {
-        match part {
-            Part::Text(text) => out.push_str(&text),
-            Part::Variable { name, .. } => match values.get(&name) {
-                Some(value) if out.len() + value.len() < VALUE => out.push_str(value),
-                Some(_) => {}
-                None => {
-                    out.push_str("${");
-                    out.push_str(&name);
-                    out.push('}');
-                }
-            },
-        }
-    }
-    out
 }
 
 /// A word without its quotes.

@@ -23,6 +23,9 @@ mod kernel_line;
 mod menu;
 mod reclaim;
 mod script;
+mod stub;
+mod syslinux;
+mod words;
 
 use crate::units::Bytes;
 
@@ -43,6 +46,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Every word that may be written.
+    fn all(&self) -> impl Iterator<Item = &String> {
+        let appended = self.persistence.iter().chain(&self.extra);
+        appended.chain(&self.replace_root)
+    }
+
     /// Whether some entries will differ from the one without persistence.
     fn persist(&self) -> bool {
         !self.persistence.is_empty() || self.replace_root.is_some()

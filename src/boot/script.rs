@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::EditError;
+use super::words::name_len;
 
 /// How deep blocks and conditions may lie in each other; a hostile text must not exhaust the stack.
 const DEPTH: usize = 48;
@@ -133,19 +134,6 @@ fn next_char(text: &str, at: usize) -> usize {
         .and_then(|rest| rest.chars().next())
         .map_or(0, char::len_utf8);
     (at + len).min(text.len())
-}
-
-/// How long the variable name is that `bytes` begin with.
-fn name_len(bytes: &[u8]) -> usize {
-    match bytes.first() {
-        Some(b'?' | b'#' | b'*' | b'@') => 1,
-        Some(b) if b.is_ascii_digit() => bytes.iter().take_while(|b| b.is_ascii_digit()).count(),
-        Some(b) if b.is_ascii_alphabetic() || *b == b'_' => bytes
-            .iter()
-            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
-            .count(),
-        _ => 0,
-    }
 }
 
 /// A text that GRUB would not read, at byte `at`.
@@ -366,114 +354,11 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A part of a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Characters, without their quotes.
-    Text(String),
-    /// The value of a variable. Unquoted, it falls into words at blanks (GNU GRUB, grub-core/script/execute.c,
-    /// `grub_script_env_get`: `GRUB_SCRIPT_ARG_TYPE_VAR`).
-    Variable {
-        /// Its name.
-        name: String,
-        /// Whether in double quotes.
-        quoted: bool,
-    },
-}
-
-/// Takes the quotes off a word.
-pub fn parts(raw: &str) -> Vec<Part> {
-    let mut out = Vec::new();
-    let mut text = String::new();
-    let mut chars = raw.char_indices().peekable();
-    let mut quoted = false;
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some((_, '\n')) | None => {}
-                Some((_, '\r')) if chars.peek().is_some_and(|(_, c)| *c == '\n') => {
-                    chars.next();
-                }
-                Some((_, next)) if quoted && !matches!(next, '$' | '\\' | '"') => {
-                    text.push('\\');
-                    text.push(next);
-                }
-                Some((_, next)) => text.push(next),
-            },
-            '"' => quoted = !quoted,
-            '\'' if !quoted => {
-                for (_, c) in chars.by_ref() {
-                    if c == '\'' {
-                        break;
-                    }
-                    text.push(c);
-                }
-            }
-            '$' => {
-                let rest = &raw[at + 1..];
-                if !quoted && rest.starts_with('"') {
-                    continue;
-                }
-                let braces = rest.starts_with('{');
-                let name = &rest[usize::from(braces)..];
-                let len = name_len(name.as_bytes());
-                if len == 0 {
-                    text.push('$');
-                    continue;
-                }
-                if !text.is_empty() {
-                    out.push(Part::Text(std::mem::take(&mut text)));
-                }
-                out.push(Part::Variable {
-                    name: name[..len].to_owned(),
-                    quoted,
-                });
-                // Names are ASCII: as many characters as bytes.
-                for _ in 0..len + 2 * usize::from(braces) {
-                    chars.next();
-                }
-            }
-            _ => text.push(c),
-        }
-    }
-    if !text.is_empty() || out.is_empty() {
-        out.push(Part::Text(text));
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn words_lose_their_quotes() {
-        let text = |s: &str| Part::Text(s.to_owned());
-        assert_eq!(parts("'a b'c"), [text("a bc")]);
-        assert_eq!(parts(r#""a \" b"\ c"#), [text("a \" b c")]);
-        assert_eq!(parts("$\"x\""), [text("x")]);
-        assert_eq!(
-            parts("($root)/b${x}\"$y\""),
-            [
-                text("("),
-                Part::Variable {
-                    name: "root".into(),
-                    quoted: false
-                },
-                text(")/b"),
-                Part::Variable {
-                    name: "x".into(),
-                    quoted: false
-                },
-                Part::Variable {
-                    name: "y".into(),
-                    quoted: true
-                },
-            ]
-        );
-    }
 
     #[test]
     fn blocks_nest_and_unclosed_ones_are_named() {
@@ -501,7 +386,7 @@ mod tests {
                 }
                 prop_assert_eq!(at, text.len());
                 for token in tokens {
-                    parts(&text[token.span]);
+                    super::super::words::parts(&text[token.span]);
                 }
             }
             let _ = parse(&text);

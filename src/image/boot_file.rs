@@ -2,9 +2,16 @@
 //! The boot configuration files of an image: where they are, in which language, and which of them a loader reads
 //! when the image is on a stick.
 //!
-//! On a stick, BIOS starts GRUB or isolinux, which read their configuration from the ISO 9660 tree; UEFI starts a
-//! loader from the EFI system partition, which reads one from there: a full menu, or a stub that leads to the ISO
-//! tree. `/EFI/BOOT` of the ISO tree is for discs; on a stick nothing reads it.
+//! On a stick, BIOS starts GRUB or isolinux, which read their configuration from the ISO 9660 tree. UEFI starts a
+//! loader from the EFI system partition; which configuration that loader reads depends on how the firmware came to it:
+//!
+//! * By a GPT: from the partition, where there is a full menu, or a stub that leads to the ISO tree.
+//! * By the El Torito catalogue, which EDK2 looks at before an MBR (`MdeModulePkg/Universal/Disk/PartitionDxe`,
+//!   `mPartitionDetectRoutineTable`), so with every isohybrid of the older kind: GRUB then takes the whole medium for
+//!   its device (`grub-core/disk/efi/efidisk.c`, `grub_efidisk_get_device_name`) and reads `/EFI/BOOT/grub.cfg` of the
+//!   ISO tree. Seen in OVMF.
+//!
+//! Firmwares differ, so a menu in either place counts as read.
 
 use serde::Serialize;
 
@@ -204,18 +211,17 @@ pub fn judge(configs: &mut [Config], bios: bool, uefi: bool) {
         .iter()
         .any(|c| c.place == Place::Esp && c.live_entries > 0);
     for config in configs {
-        let disc_only =
-            config.place == Place::Iso && config.file.to_ascii_uppercase().starts_with("/EFI/");
+        let for_uefi =
+            config.place == Place::Esp || config.file.to_ascii_uppercase().starts_with("/EFI/");
         let mut by = Vec::new();
-        if bios && config.place == Place::Iso {
+        if bios && !for_uefi {
             by.push("BIOS".to_owned());
         }
         // GRUB of the ESP comes to the ISO's own configuration by way of a stub, if it has no menu there.
-        let grub = config.loader == Loader::Grub;
-        if uefi && grub && (config.place == Place::Esp || !menu_on_esp) {
+        if uefi && config.loader == Loader::Grub && (for_uefi || !menu_on_esp) {
             by.push("UEFI".to_owned());
         }
-        config.role = if disc_only || by.is_empty() {
+        config.role = if by.is_empty() {
             Role::Unread
         } else if config.live_entries > 0 {
             Role::Menu(by)

@@ -425,7 +425,7 @@ fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
     let purpose = filesystem.purpose;
     if filesystem.kind == FsKind::Btrfs && !filesystem.compressed {
         notes.push(format!(
-            "what is written to the {purpose} is not compressed: setting that takes root and a kernel with btrfs"
+            "what is written to the {purpose} is not compressed: setting that takes root, a kernel with btrfs and a private mount"
         ));
     }
     let labelled = filesystem

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use livestick::patch::{After, Draft};
-use livestick::plan::layout::{Ask, Purpose, Size, lay_out};
+use livestick::plan::layout::{Ask, Purpose, lay_out};
+use livestick::request::Size;
 use livestick::table::{Added, NewPartition, Scheme, Table, Use};
 use livestick::units::{Bytes, Extent, MIB};
 use serde_json::Value;

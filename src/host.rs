@@ -72,6 +72,7 @@ impl Host {
             root: true,
             loop_devices: Path::new(LOOP_CONTROL).exists(),
             user_namespaces: true,
+            private_mounts: self.private_mounts || root_is_mounted(),
             ..self.clone()
         }
     }
@@ -154,6 +155,14 @@ fn parse_version(text: &str) -> Option<Version> {
             let mut numbers = word.split('.');
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
         })
+}
+
+/// Whether `/` is a mount point (fifth field of proc_pid_mountinfo(5)), without which mounts cannot be made private.
+fn root_is_mounted() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some("/"))
 }
 
 /// What `/proc/filesystems` lists, and what the running kernel has as modules.

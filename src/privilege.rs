@@ -270,16 +270,21 @@ fn listen(stdout: ChildStdout) -> Receiver<Result<Event, String>> {
 struct Words {
     last: Arc<Mutex<Vec<u8>>>,
     hush: Arc<AtomicBool>,
+    /// Closed when the tool has closed its standard error.
+    over: Receiver<()>,
 }
 
 impl Words {
     fn overhear(mut stderr: ChildStderr) -> Words {
+        let (saying, over) = channel();
         let words = Words {
             last: Arc::default(),
             hush: Arc::default(),
+            over,
         };
         let (last, hush) = (Arc::clone(&words.last), Arc::clone(&words.hush));
         thread::spawn(move || {
+            let _saying: Sender<()> = saying;
             let mut some = [0; 512];
             while let Ok(len @ 1..) = stderr.read(&mut some) {
                 if !hush.load(Ordering::Relaxed) {
@@ -294,8 +299,9 @@ impl Words {
         words
     }
 
-    /// The last line.
+    /// The last line, of a tool that has ended. Something that it left behind may hold its standard error open.
     fn last(&self) -> Option<String> {
+        let _ = self.over.recv_timeout(Duration::from_secs(1));
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&last);
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
@@ -376,7 +382,13 @@ impl Link {
                 state: StickState::Untouched,
             },
             None => {
-                let words = words.unwrap_or_else(|| format!("it ended with {status}"));
+                let words = words.map_or_else(
+                    || format!("it ended with {status}"),
+                    |words| match words.strip_prefix(&format!("{tool}: ")) {
+                        Some(words) => words.into(),
+                        None => words,
+                    },
+                );
                 let tool = tool.into();
                 return Err(Denial::NotGiven { tool, words });
             }

@@ -202,7 +202,7 @@ impl Filesystem {
             || (&self.subvolume, self.compressed) != (&made.subvolume, made.compressed)
         {
             return no(format!(
-                "the {what} filesystem would not be made like this on this machine; plan again"
+                "the {what} filesystem would not be made like this by root on this machine; run livestick as root"
             ));
         }
         if self.label.len() > LABEL || !is_plain(&self.label) {

@@ -49,16 +49,7 @@ pub fn list(options: &cli::List) -> Result<(), Exit> {
 
 /// `livestick write`.
 pub fn write(options: &cli::Write) -> Result<(), Exit> {
-    let request = options.request().map_err(|why| {
-        fail(
-            Failure {
-                exit: Exit::Usage,
-                message: why,
-                state: StickState::Untouched,
-            },
-            options.json,
-        )
-    })?;
+    let request = options.request().map_err(|why| usage(why, options.json))?;
     let host = Host::look();
     let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
     if options.dry_run {
@@ -106,6 +97,16 @@ pub fn plan(request: &Request, host: &Host) -> Result<Plan, Refusal> {
     }
     let target = target::look(request, &System::real())?;
     build::build(request, &image, target, host)
+}
+
+/// Says what is wrong with the command line.
+pub fn usage(why: String, json: bool) -> Exit {
+    let failure = Failure {
+        exit: Exit::Usage,
+        message: why,
+        state: StickState::Untouched,
+    };
+    fail(failure, json)
 }
 
 fn refused(refusal: &Refusal, json: bool) -> Exit {

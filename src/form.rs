@@ -66,7 +66,10 @@ pub mod hex {
 pub mod path {
     use std::path::Path;
 
-    use super::*;
+    use super::{
+        Deserialize, Deserializer, OsStrExt, OsString, OsStringExt, PathBuf, Raw, Serialize,
+        Serializer,
+    };
 
     /// Text where it is UTF-8.
     pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
@@ -81,7 +84,9 @@ pub mod path {
 
 /// Paths.
 pub mod paths {
-    use super::*;
+    use super::{
+        Deserialize, Deserializer, OsStrExt, OsString, OsStringExt, PathBuf, Raw, Serializer,
+    };
 
     /// Text where they are UTF-8.
     pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {

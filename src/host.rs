@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,8 +19,23 @@ const LOOP_CONTROL: &str = "/dev/loop-control";
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
 
+/// What gives a program mounts that nobody else sees and that end with it, and with everything that it has started
+/// (unshare(1)).
+pub const PRIVATE: &[&str] = &[
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount",
+    "--propagation",
+    "private",
+];
+
 /// What this machine can do.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that stands alone"
+)]
 pub struct Host {
     /// Whether the user is root.
     pub root: bool,
@@ -50,7 +66,13 @@ impl Host {
         let root = rustix::process::geteuid().is_root();
         let mut host = Host {
             root,
-            loop_devices: root && Path::new(LOOP_CONTROL).exists(),
+            // In a container the node may be there for nothing.
+            loop_devices: root
+                && OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(LOOP_CONTROL)
+                    .is_ok(),
             user_namespaces: false,
             private_mounts: false,
             filesystems: kernel_filesystems(),
@@ -59,20 +81,20 @@ impl Host {
             search,
         };
         host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
-        host.private_mounts = root && host.try_unshare(&["--mount", "--propagation", "private"]);
+        host.private_mounts = root && host.try_unshare(PRIVATE);
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
         host
     }
 
-    /// This machine as the program would find it if root ran it.
+    /// This machine as livestick would find it if root ran it, as far as that can be known before.
     #[must_use]
     pub fn as_root(&self) -> Host {
         Host {
             root: true,
-            loop_devices: Path::new(LOOP_CONTROL).exists(),
+            loop_devices: self.loop_devices || Path::new(LOOP_CONTROL).exists(),
             user_namespaces: true,
-            private_mounts: self.private_mounts || root_is_mounted(),
+            private_mounts: self.private_mounts || (!self.root && root_is_mounted()),
             ..self.clone()
         }
     }
@@ -107,6 +129,12 @@ impl Host {
         self.need(mkfs, package, &purpose)?;
         self.need(check, package, &purpose)?;
         Ok(())
+    }
+
+    /// The places where programs are looked for, as a value of PATH.
+    pub fn path(&self) -> OsString {
+        // Each came from PATH or is written here, so none holds a colon.
+        env::join_paths(&self.search).unwrap_or_default()
     }
 
     /// Whether filesystems of this kind can be mounted, out of sight.

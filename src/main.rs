@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use livestick::cli::{Cli, Command};
+use clap::error::ErrorKind;
+use livestick::cli::{self, Cli, Command};
 use livestick::command;
 use livestick::report::Exit;
 use livestick::writer;
@@ -13,7 +14,25 @@ fn main() -> ExitCode {
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());
     }
-    status(match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // What was asked for, or the whole help where nothing was.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayVersion
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            ) =>
+        {
+            error.exit()
+        }
+        Err(error) => {
+            let json = std::env::args_os().any(|word| word == "--json");
+            return ExitCode::from(command::usage(cli::reason(&error), json).code());
+        }
+    };
+    status(match cli.command {
         Command::Inspect(options) => command::inspect(&options),
         Command::List(options) => command::list(&options),
         Command::Write(options) => command::write(&options),

@@ -57,7 +57,7 @@ pub enum StickState {
     Blank,
     /// Complete: everything the plan listed is on it.
     Complete,
-    /// Not known, because the last write of all failed.
+    /// Not known, because a write of its first MiB failed, and so did making that blank again.
     Unknown,
 }
 

@@ -42,3 +42,38 @@ fn content(region: Region, number: DevNumber, system: &System, why: &str) -> Con
         extent: region.extent,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::fixture::Machine;
+
+    #[test]
+    fn what_udev_knows_is_told_and_what_it_does_not_know_is_not_called_empty() {
+        let mut machine = Machine::new();
+        machine.usb("sdb", "removable", "1", 2);
+        let disk = machine.disk("sdb");
+        let number = disk.partitions[0].dev;
+        machine.write(
+            &format!("run/udev/data/b{number}"),
+            "S:disk/by-label/STICK\nE:ID_FS_TYPE=vfat\nE:ID_FS_LABEL=STICK\nE:ID_FS_LABEL_ENC=ST=CK\nG:systemd\n",
+        );
+        machine.write(&format!("run/udev/data/b{}", disk.dev), "I:123\n");
+        let known = Contents::known_to_udev(&disk, machine.system(), "only root can");
+        let seen: Vec<_> = known
+            .all
+            .iter()
+            .map(|c| (c.name.as_str(), c.kind.as_deref(), c.unreadable.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("sdb", None, None),
+                ("sdb1", Some("vfat"), None),
+                ("sdb2", None, Some("only root can"))
+            ]
+        );
+        assert_eq!(known.all[1].label.as_deref(), Some("STICK"));
+        assert!(known.reasons().is_empty());
+    }
+}

@@ -7,7 +7,8 @@
 //!
 //! * The target is a disk that `livestick write` would write to now, and the very one that was pinned. A plan that
 //!   does not say that its disk was named with `--allow-disk` gets none that needs that.
-//! * The image is the pinned file, is an isohybrid image, and holds the bytes that the patches replace.
+//! * The image is the pinned file and an isohybrid image. (That it holds the bytes that patches replace is looked at
+//!   for every plan, before the first write.)
 //! * All that is written lies inside the target, and nothing over anything else that is written.
 //! * Trees are laid out in a directory of our own: no path leaves it, no link leads out of it, and no name is taken
 //!   for something else by the programs that are given it.
@@ -67,7 +68,10 @@ impl Plan {
             return no(format!("{} is a relative path", shown(&planned.path)));
         }
         let image = Image::open(&planned.path)?;
-        if image.pin != planned.pin || image.size != planned.size || image.path != planned.path {
+        if image.version != planned.version
+            || image.size != planned.size
+            || image.path != planned.path
+        {
             return no(format!(
                 "the image {} changed after the plan was made; plan again",
                 shown(&planned.path)
@@ -98,15 +102,13 @@ impl Plan {
                 }
             }
         }
-        let covered = planned
-            .media_sum
-            .is_none_or(|covered| covered.volume.bytes() == image.volume.align_down(Bytes(2048)));
+        let covered = planned.media_sum.as_ref().is_none_or(|covered| {
+            covered.volume.bytes() == image.volume.align_down(Bytes(2048))
+                && Some(&covered.published) == image.media_check.as_ref()
+        });
         if sums != usize::from(planned.media_sum.is_some()) || !covered {
             return no("its media check does not belong to this image");
         }
-        planned
-            .open(&self.patches)
-            .map_err(|error| Refusal::Plan(format!("{error:#}")))?;
         Ok(())
     }
 

@@ -37,13 +37,13 @@ pub fn build(
     if target.size < image.size {
         return Err(Refusal::TooSmall {
             target: target.path,
-            have: target.size.binary(),
-            need: image.size.binary(),
+            have: target.size,
+            need: image.size,
         });
     }
     // A disk is written by root, whoever plans.
     let elevated;
-    let host = if target.kind == Kind::Disk {
+    let host = if target.kind == Kind::Disk && !host.root {
         elevated = host.as_root();
         &elevated
     } else {
@@ -117,8 +117,8 @@ impl Planner<'_> {
         if boot.media_check == MediaCheck::Reimplanted {
             self.implant(&mut patches)?;
             let blocks = u32::try_from(image.volume.0 / 2048).map(Block);
-            let supported = image.media_check.as_ref().is_some_and(|sum| sum.supported);
-            media_sum = blocks.ok().map(|volume| Covered { volume, supported });
+            let covered = blocks.ok().zip(image.media_check.clone());
+            media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
         Ok(Plan {
             image: PlannedImage {
@@ -127,7 +127,7 @@ impl Planner<'_> {
                 size: image.size,
                 label: image.label.clone(),
                 media_sum,
-                pin: image.pin.clone(),
+                version: image.version.clone(),
             },
             target,
             patches,
@@ -428,6 +428,14 @@ fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
             "what is written to the {purpose} is not compressed: setting that takes root, a kernel with btrfs and a private mount"
         ));
     }
+    if filesystem.kind == FsKind::Btrfs
+        && purpose == Purpose::Overlay
+        && filesystem.subvolume.is_none()
+    {
+        notes.push(format!(
+            "the {purpose} has no subvolume of its own: making one takes root and a kernel with btrfs, or btrfs-progs 6.12"
+        ));
+    }
     let labelled = filesystem
         .tree
         .iter()
@@ -437,7 +445,12 @@ fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
             && filesystem.filling == super::filesystem::Filling::Mkfs);
     if labelled && lost {
         notes.push(format!(
-            "the SELinux labels of what is made in the {purpose} are left out: setting them takes root"
+            "the SELinux labels of what is made in the {purpose} are left out: setting them takes root{}",
+            if filesystem.kind == FsKind::Xfs {
+                ", and a kernel that mounts xfs"
+            } else {
+                ""
+            }
         ));
     }
 }

@@ -86,10 +86,11 @@ impl Filesystem {
         subvolume: Option<&str>,
         host: &Host,
     ) -> Result<Making, Refusal> {
-        let backing = if host.loop_devices && host.program("losetup").is_some() {
-            Backing::Loop
-        } else if file {
+        let backing = if file && (!host.loop_devices || host.program("losetup").is_none()) {
             Backing::Scratch
+        } else if host.loop_devices {
+            host.need("losetup", "util-linux", "make a filesystem on the target")?;
+            Backing::Loop
         } else {
             return Err(Refusal::Host(
                 "making filesystems on a block device needs root and loop devices; run it as root, with the loop module loaded".into(),
@@ -103,6 +104,16 @@ impl Filesystem {
         } else {
             Filling::Mkfs
         };
+        if filling == Filling::Mount {
+            for (program, package) in [
+                ("unshare", "util-linux"),
+                ("mount", "util-linux or mount"),
+                ("umount", "util-linux or mount"),
+                ("find", "findutils"),
+            ] {
+                host.need(program, package, "fill a filesystem")?;
+            }
+        }
         if filling == Filling::Mkfs && !host.user_namespaces {
             return Err(Refusal::Host(
                 "the files of a new filesystem have to belong to root, which takes root or user namespaces; run it as root".into(),

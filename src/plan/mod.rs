@@ -9,7 +9,6 @@ pub mod build;
 pub mod filesystem;
 pub mod ids;
 pub mod layout;
-pub mod pin;
 mod show;
 pub mod target;
 
@@ -21,10 +20,11 @@ use crate::disk::Identity;
 use crate::disk::direct::Kind;
 use crate::event::{Step, Work};
 use crate::form;
+use crate::image::Version;
+use crate::image::isomd5::Implanted;
 use crate::patch::Patch;
 use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
-use crate::plan::pin::Pin;
 use crate::units::{Block, Bytes, MIB};
 
 /// The target as the plan saw it.
@@ -62,19 +62,20 @@ pub struct PlannedImage {
     pub size: Bytes,
     /// Its volume label.
     pub label: String,
-    /// How much of it the media check covers, and the distributor's mark; none where it has no sum or it stays.
+    /// What the media check is computed again for; none where the image has no sum, or where it stays.
     pub media_sum: Option<Covered>,
-    /// Which file it was: nothing is written if the path leads to another one, or to one that was changed.
-    pub pin: Pin,
+    /// Which version of the file was looked at; compared again before the first write.
+    pub version: Version,
 }
 
-/// What the media check of the stick will be about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the media check of the stick is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Covered {
     /// Blocks of the volume, of which the sum leaves out some at the end.
     pub volume: Block,
-    /// The distributor's mark of a supported release.
-    pub supported: bool,
+    /// The sum of the image as published. It is replaced, and the new one must not vouch for an image that it would
+    /// have shown to be damaged.
+    pub published: Implanted,
 }
 
 /// Bytes to be written behind the image, outside the partitions.

@@ -32,8 +32,8 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
                     size.binary()
                 )));
             }
-            let meta = std::fs::metadata(&path).map_err(|e| refuse(&e))?;
-            let now = contents(&path, size, &[]).map_err(|e| refuse(&e))?;
+            let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, &e))?;
+            let now = contents(&path, size, &[]).map_err(|e| unreadable(&path, &e))?;
             Ok(PlannedTarget {
                 description: format!("stick image file, {}", sizes(size)),
                 size,
@@ -67,6 +67,15 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
     }
 }
 
+/// A target that cannot be looked at.
+fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
+    let next = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "; run it as root",
+        _ => "",
+    };
+    Refusal::Target(format!("opening {}: {error}{next}", shown(path)))
+}
+
 fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTarget, Refusal> {
     let refuse = |error: &dyn ToString| Refusal::Target(error.to_string());
     if request.create.is_some() {
@@ -76,17 +85,21 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
         )));
     }
     let protected = Protected::image(&request.image, system).map_err(|e| refuse(&e))?;
-    let now = match contents(&disk.path, disk.size, &disk.regions()) {
-        // Whoever may not read it may plan all the same; root will look again before it writes.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Contents::known_to_udev(disk, system, "only root can read it")
-        }
-        other => other.map_err(|e| refuse(&e))?,
-    };
+    let now =
+        contents(&disk.path, disk.size, &disk.regions()).or_else(|error| match error.kind() {
+            // Whoever may not read it may plan all the same; root will look again before it writes.
+            ErrorKind::PermissionDenied => {
+                let why = "only root can read it";
+                Ok(Contents::known_to_udev(disk, system, why))
+            }
+            _ => Err(error),
+        });
+    // What stands against it is said even where it cannot be read, as with an empty card reader.
+    let more = now.as_ref().map_or(Vec::new(), Contents::reasons);
     let standing = if request.unmount {
-        disk.standing_unmounted(&protected, now.reasons())
+        disk.standing_unmounted(&protected, more)
     } else {
-        disk.standing_with(&protected, now.reasons())
+        disk.standing_with(&protected, more)
     };
     let name = shown(&disk.path);
     let stick = match standing {
@@ -114,6 +127,7 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
             )));
         }
     };
+    let now = now.map_err(|error| unreadable(&disk.path, &error))?;
     Ok(PlannedTarget {
         path: disk.path.clone(),
         description: describe(disk),

@@ -145,7 +145,10 @@ impl Plain {
     fn draw(&mut self, text: &str) {
         let columns =
             rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col.max(20));
-        let text: String = text.chars().take(usize::from(columns) - 1).collect();
+        let text: String = crate::ui::escaped(text, &[])
+            .chars()
+            .take(usize::from(columns) - 1)
+            .collect();
         let width = text.chars().count();
         let pad = self.line.saturating_sub(width);
         self.line = width;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Loop devices and mounts that go away when they are dropped, also when a test fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::lab::scratch;
+use super::program::{output, run, text};
+
+/// A loop device.
+pub struct Loop {
+    /// Its node.
+    pub node: PathBuf,
+}
+
+impl Loop {
+    /// Over a whole file.
+    pub fn over(file: &Path) -> Loop {
+        Loop::attach(&[], file)
+    }
+
+    /// Over `len` bytes at `at` of a file.
+    pub fn window(file: &Path, at: u64, len: u64) -> Loop {
+        let (at, len) = (at.to_string(), len.to_string());
+        Loop::attach(&["--offset", &at, "--sizelimit", &len], file)
+    }
+
+    fn attach(options: &[&str], file: &Path) -> Loop {
+        let node = run(
+            "losetup",
+            &[&["--find", "--show"], options, &[text(file)]].concat(),
+        );
+        Loop {
+            node: node.trim().into(),
+        }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        output("losetup", &["--detach", text(&self.node)]);
+    }
+}
+
+/// A mounted filesystem.
+pub struct Mounted {
+    point: TempDir,
+}
+
+impl Mounted {
+    /// `what` (a device, or a word such as "overlay") mounted with mount's `options`.
+    pub fn new(what: &str, options: &[&str]) -> Mounted {
+        let point = TempDir::new_in(scratch()).unwrap();
+        run("mount", &[options, &[what, text(point.path())]].concat());
+        Mounted { point }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.point.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        output("umount", &[text(self.path())]);
+    }
+}
+
+/// What loop devices still hold `file`, and what is still mounted below `directory`.
+pub fn left_behind(file: &Path, directory: &Path) -> Vec<String> {
+    let held = run("losetup", &["--noheadings", "--output", "NAME,BACK-FILE"]);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let holds = |line: &&str| {
+        let back = line.split_once(char::is_whitespace).unwrap_or_default().1;
+        back.trim() == text(file)
+    };
+    let below = |line: &&str| line.contains(text(directory));
+    let (held, mounted) = (held.lines().filter(holds), mounts.lines().filter(below));
+    held.chain(mounted).map(str::to_owned).collect()
+}

@@ -168,7 +168,7 @@ impl fmt::Display for Report {
         writeln!(f, "stick      {}", self.stick)?;
         writeln!(
             f,
-            "image      {}, {}, sha256 {}",
+            "image      {}, {}\n           sha256 {}",
             self.image,
             self.image_size.binary(),
             self.sha256
@@ -180,7 +180,7 @@ impl fmt::Display for Report {
                     "read back  {} bytes from the medium, past the caches: verified",
                     back.bytes.grouped()
                 )?;
-                writeln!(f, "           ({proof})")?;
+                writeln!(f, "           {proof}")?;
             }
             Verdict::NotVerified { reason } => {
                 writeln!(
@@ -199,8 +199,9 @@ impl fmt::Display for Report {
         } else {
             writeln!(
                 f,
-                "           {equal} except {} ranges, {} bytes: {}",
+                "           {equal} except {} {}, {} bytes:\n           {}",
                 back.ranges,
+                if back.ranges == 1 { "range" } else { "ranges" },
                 back.changed.grouped(),
                 back.reasons.join(", ")
             )?;

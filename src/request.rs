@@ -168,13 +168,6 @@ pub struct Request {
     pub seed: Option<String>,
 }
 
-impl Request {
-    /// Whether the stick shall hold the image and nothing else, byte for byte.
-    pub fn is_plain(&self) -> bool {
-        self.overlay.is_none() && self.home.is_none() && self.extra_arguments.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -172,7 +172,11 @@ impl Maker<'_> {
             }
             FsKind::Ext4 => {
                 command.args(["-q", "-F", "-U", &uuid, "-L", label]);
-                command.args(["-E", "nodiscard,root_owner=0:0"]);
+                // Of the top directory mkfs.ext4 takes only extended attributes from the tree.
+                let top = filesystem.tree.iter().find(|entry| entry.path.is_empty());
+                let owner = top.filter(|_| self.host.root).map(|top| &top.attributes);
+                let (uid, gid) = owner.map_or((0, 0), |a| (a.uid, a.gid));
+                command.args(["-E", &format!("nodiscard,root_owner={uid}:{gid}")]);
                 if self
                     .host
                     .e2fsprogs

@@ -122,10 +122,10 @@ impl From<MediumError> for End {
 impl End {
     fn into_failure(self, state: StickState) -> Failure {
         let (exit, message) = match self {
-            End::Refused(error) => (Exit::Refused, format!("{error:#}")),
+            End::Refused(error) => (Exit::Refused, told(&error)),
             End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
-            End::Write(error) => (Exit::WriteFailed, format!("{error:#}")),
-            End::Verify(error) => (Exit::NotVerified, format!("{error:#}")),
+            End::Write(error) => (Exit::WriteFailed, told(&error)),
+            End::Verify(error) => (Exit::NotVerified, told(&error)),
         };
         Failure {
             exit,
@@ -133,6 +133,19 @@ impl End {
             state,
         }
     }
+}
+
+/// An error with its causes, none said twice: errors of this program name their source in their own text.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// What was copied, what was read back, how much of that came from the medium, and the filesystems.
@@ -520,4 +533,23 @@ fn boot_lines(plan: &Plan) -> Vec<String> {
         MediaCheck::Reimplanted => lines.push("the media check is computed for this stick".into()),
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = std::io::Error::other("no luck");
+        let error = MediumError::Flush {
+            path: "/dev/sdx".into(),
+            source,
+        };
+        let error = anyhow::Error::from(error).context("making the overlay filesystem");
+        assert_eq!(
+            told(&error),
+            "making the overlay filesystem: flushing /dev/sdx to the medium: no luck; what is on it is not known"
+        );
+    }
 }

@@ -33,7 +33,7 @@ pub struct Identity {
 /// A target that is not the one that was meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error(
-    "the target is not the one the plan was made for: its {what} was {was} and is {is}; nothing was written, list the disks again"
+    "the target is not the one the plan was made for: its {what} was {was} and is {is}; list the disks again"
 )]
 pub struct Changed {
     /// "size", "serial number", …

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::DevNumber;
-use crate::image::boot_file::{Config, Esp, Loader};
+use crate::image::boot_file::{Config, Esp};
 use crate::image::eltorito::Platform;
 use crate::image::initrd::Initrd;
 use crate::image::iso9660::Iso;
@@ -346,13 +346,6 @@ impl Image {
             RootKind::Nested { inner, .. } => Some(inner),
             RootKind::Tree(_) => None,
         }
-    }
-
-    /// Whether this boot configuration language is read by a loader of the image.
-    pub fn has_loader(&self, loader: Loader) -> bool {
-        self.configs
-            .iter()
-            .any(|config| config.loader == loader && config.is_read())
     }
 }
 

@@ -32,6 +32,15 @@ impl Attributes {
         }
     }
 
+    /// Those of `/` where an image does not tell: root's, with the label that Fedora's policy has for it
+    /// (selinux-policy, `policy/modules/kernel/files.fc`). A system without SELinux does not look at labels.
+    pub fn unknown_root() -> Attributes {
+        Attributes {
+            xattrs: vec![(SELINUX.into(), b"system_u:object_r:root_t:s0".to_vec())],
+            ..Attributes::plain(0o755)
+        }
+    }
+
     /// The attributes of a new file in a directory that has these: the same owner and label.
     #[must_use]
     pub fn for_child(&self, mode: u32) -> Attributes {

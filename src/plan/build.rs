@@ -300,7 +300,7 @@ impl Planner<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Vec<String>, Refusal> {
         let known = |path: &str| self.image.tree.as_ref()?.directories.get(path).cloned();
-        let root = known("").unwrap_or_else(|| Attributes::plain(0o755));
+        let root = known("").unwrap_or_else(Attributes::unknown_root);
         let needs = self.needs(&root)?;
         let mut arguments = Vec::new();
         let home = filesystems

@@ -275,8 +275,8 @@ mod tests {
         );
         assert_eq!(
             refused.to_string(),
-            "the partitions need 1002.0 MiB behind the image, but there are 1000.0 MiB; overlay can be 896.0 MiB at \
-             most, or home can be 100.0 MiB at most, all else unchanged"
+            "the partitions need 1002.0 MiB behind the image, but there are 1000.0 MiB; overlay can be 896 MiB at \
+             most, or home can be 100 MiB at most, all else unchanged"
         );
         let asks = [
             ask(Purpose::Overlay, mib(995), 16),

@@ -102,18 +102,19 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
         disk.standing_with(&protected, more)
     };
     let name = shown(&disk.path);
+    let allowed = request.allow_disk.as_deref() == Some(disk.id().as_str());
     let stick = match standing {
         Standing::Stick => true,
-        Standing::NeedsAllow(_) if request.allow_disk.as_deref() == Some(disk.id().as_str()) => {
-            false
-        }
+        Standing::NeedsAllow(_) if allowed => false,
         Standing::NeedsAllow(reason) => {
             return Err(Refusal::Target(format!(
                 "{name} {reason}; if it is meant all the same, add --allow-disk {}",
                 disk.id()
             )));
         }
-        Standing::Never(reasons) => {
+        Standing::Never(mut reasons) => {
+            // What was answered already is no reason any more.
+            reasons.retain(|reason| !(allowed && matches!(reason, Reason::NotPluggable { .. })));
             let said: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             let unmount = reasons.iter().all(Reason::unmount_lifts);
             let next = if unmount {

@@ -90,7 +90,7 @@ pub struct Written {
     /// Whether there were old bytes.
     pub used: bool,
     pub events: Vec<Value>,
-    pub dir: TempDir,
+    _dir: TempDir,
     _device: Option<Loop>,
 }
 
@@ -221,7 +221,7 @@ pub fn write(asked: Asked<'_>) -> Written {
         size,
         used: asked.backing != Backing::New,
         events,
-        dir,
+        _dir: dir,
         _device: device,
     }
 }

@@ -729,12 +729,17 @@ fn the_tool_is_given_the_program_and_no_plan() {
 }
 
 /// A command line as a user whom sudo lets run livestick, for as long as the command runs and nowhere else.
-fn with_sudo(lab: &Lab, rule: &str, command: &str) -> Command {
+/// With `pty` sudo runs it in a terminal of its own, as it does by default since 1.9.14, without it in this one.
+fn with_sudo(lab: &Lab, pty: bool, rule: &str, command: &str) -> Command {
+    let pty = if pty { "" } else { "!" };
     let rules = lab.path("sudoers");
     let program = lab.path("livestick");
     fs::write(
         &rules,
-        format!("nobody ALL=(root) {rule}{} apply-plan\n", text(&program)),
+        format!(
+            "Defaults {pty}use_pty\nnobody ALL=(root) {rule}{} apply-plan\n",
+            text(&program)
+        ),
     )
     .unwrap();
     fs::set_permissions(&rules, Permissions::from_mode(0o440)).unwrap();
@@ -760,7 +765,9 @@ fn sudo_lets_an_ordinary_user_write_a_stick() {
     }
     let lab = Lab::new();
     let options = PERSISTENCE.join(" ");
-    let output = with_sudo(&lab, "NOPASSWD: ", &options).output().unwrap();
+    let output = with_sudo(&lab, false, "NOPASSWD: ", &options)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}");
     let last = said.lines().last().unwrap();
@@ -780,7 +787,7 @@ fn a_password_that_sudo_does_not_take_ends_in_a_refusal() {
     }
     let lab = Lab::new();
     let before = lab.sums();
-    let output = with_sudo(&lab, "", "").output().unwrap();
+    let output = with_sudo(&lab, true, "", "").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("password for nobody"), "{said}");
@@ -793,8 +800,13 @@ fn a_writer_whose_user_interface_was_killed_leaves_a_blank_stick() {
     if !is_root() {
         return;
     }
-    let lab = Lab::new();
-    let mut child = with_sudo(&lab, "NOPASSWD: ", &PERSISTENCE.join(" "))
+    for pty in [true, false] {
+        kill_the_interface(&Lab::new(), pty);
+    }
+}
+
+fn kill_the_interface(lab: &Lab, pty: bool) {
+    let mut child = with_sudo(lab, pty, "NOPASSWD: ", &PERSISTENCE.join(" "))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

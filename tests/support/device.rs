@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -64,7 +66,15 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        output("umount", &[text(self.path())]);
+        // A child that another thread is about to start has copies of this process's files until it runs its program.
+        let gone = (0..50).any(|_| {
+            let gone = output("umount", &[text(self.path())]).status.success();
+            if !gone {
+                thread::sleep(Duration::from_millis(100));
+            }
+            gone
+        });
+        assert!(gone || thread::panicking(), "unmounting {:?}", self.point);
     }
 }
 

@@ -72,17 +72,17 @@ persistent! {
     isolinux_in_a_used_file: "isolinux" on File with EXT4 and XFS;
     isolinux_on_a_used_device: "isolinux" on Device with XFS and BTRFS;
     isolinux_mac_in_a_new_file: "isolinux-mac" on New with XFS and EXT4;
-    isolinux_mac_in_a_used_file: "isolinux-mac" on File with BTRFS and XFS;
+    isolinux_mac_in_a_used_file: "isolinux-mac" on File with BTRFS and EXT4;
     isolinux_mac_on_a_used_device: "isolinux-mac" on Device with EXT4 and BTRFS;
     grub2_in_a_new_file: "grub2" on New with EXT4 and BTRFS;
     grub2_in_a_used_file: "grub2" on File with XFS and EXT4;
-    grub2_on_a_used_device: "grub2" on Device with BTRFS and XFS;
+    grub2_on_a_used_device: "grub2" on Device with BTRFS and EXT4;
     kiwi_in_a_new_file: "kiwi" on New with BTRFS and BTRFS;
     kiwi_in_a_used_file: "kiwi" on File with EXT4 and EXT4;
-    kiwi_on_a_used_device: "kiwi" on Device with XFS and XFS;
+    kiwi_on_a_used_device: "kiwi" on Device with EXT4 and XFS;
     apm_in_a_new_file: "apm" on New with XFS and BTRFS;
-    apm_in_a_used_file: "apm" on File with BTRFS and EXT4;
-    apm_on_a_used_device: "apm" on Device with EXT4 and XFS;
+    apm_in_a_used_file: "apm" on File with EXT4 and BTRFS;
+    apm_on_a_used_device: "apm" on Device with BTRFS and EXT4;
 }
 
 #[test]
@@ -304,14 +304,14 @@ fn list_tells_loop_devices_when_asked_and_why_a_mounted_one_is_none() {
     assert_eq!(used["standing"], "never");
     assert_eq!(
         used["reasons"][0],
-        serde_json::json!({ "reason": "mounted", "point": point })
+        serde_json::json!({ "reason": "holds", "point": point })
     );
     let said = livestick(&["list", "--loops"]).stdout;
     let said = String::from_utf8(said).unwrap();
     let mut lines = said
         .lines()
         .skip_while(|line| !line.starts_with(&format!("{node} ")));
-    let why = format!("cannot be written: mounted at {point}");
+    let why = format!("cannot be written: holds {point}");
     assert!(lines.nth(1).unwrap().contains(&why), "{said}");
     // Nothing is written to it either.
     let image = iso("grub2", &[]);

@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+use livestick::digest::hex;
 use livestick::units::MIB;
 
 use crate::rubbish;
@@ -38,8 +39,7 @@ pub fn judge(written: &Written) {
             assert_ne!(image[from], now[from], "first byte of {from}..{to}");
             assert_ne!(image[to - 1], now[to - 1], "last byte of {from}..{to}");
             let after = word(&written.plan()["patches"][i]["after"]);
-            let hex: String = now[from..to].iter().map(|b| format!("{b:02x}")).collect();
-            assert_eq!(after, hex, "at {from}");
+            assert_eq!(after, hex(&now[from..to]), "at {from}");
         }
         now[from..to].copy_from_slice(&image[from..to]);
     }

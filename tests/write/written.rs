@@ -201,19 +201,7 @@ pub fn write(asked: Asked<'_>) -> Written {
     planned["version"] = 1.into();
     assert_eq!(dry, planned, "the dry run and the run");
 
-    // Nothing is left behind: no loop device, no mount, no file.
-    let mut left = left_behind(&path, dir.path());
-    if let Some(device) = &device {
-        left.retain(|line| !line.starts_with(&format!("{} ", device.node.display())));
-        left.extend(left_behind(&device.node, dir.path()));
-    }
-    assert_eq!(left, [""; 0]);
-    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
-    let names: Vec<_> = fs::read_dir(&work)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert_eq!(names, ["stick.img"]);
+    nothing_left(dir.path(), &path, device.as_ref());
     assert_eq!(fs::metadata(&path).unwrap().len(), size);
     Written {
         image,
@@ -224,6 +212,22 @@ pub fn write(asked: Asked<'_>) -> Written {
         _dir: dir,
         _device: device,
     }
+}
+
+/// Of what livestick needed while it wrote: no loop device, no mount, no file.
+fn nothing_left(dir: &Path, path: &Path, device: Option<&Loop>) {
+    let mut left = left_behind(path, dir);
+    if let Some(device) = device {
+        left.retain(|line| !line.starts_with(&format!("{} ", device.node.display())));
+        left.extend(left_behind(&device.node, dir));
+    }
+    assert_eq!(left, [""; 0]);
+    let names = |dir: &Path| -> Vec<_> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    assert_eq!(names(&dir.join("tmp")), [""; 0]);
+    assert_eq!(names(path.parent().unwrap()), ["stick.img"]);
 }
 
 impl Written {

@@ -67,15 +67,20 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // A child that another thread is about to start has copies of this process's files until it runs its program.
-        let gone = (0..50).any(|_| {
-            let gone = output("umount", &[text(self.path())]).status.success();
-            if !gone {
-                thread::sleep(Duration::from_millis(100));
-            }
-            gone
-        });
+        let gone = patiently(|| output("umount", &[text(self.path())]).status.success());
         assert!(gone || thread::panicking(), "unmounting {:?}", self.point);
     }
+}
+
+/// Whether `done` comes true within some seconds.
+pub fn patiently(done: impl Fn() -> bool) -> bool {
+    (0..50).any(|_| {
+        let now = done();
+        if !now {
+            thread::sleep(Duration::from_millis(100));
+        }
+        now
+    })
 }
 
 /// What loop devices still hold `file`, and what is still mounted below `directory`.

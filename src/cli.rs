@@ -140,6 +140,7 @@ pub struct Write {
     #[arg(long)]
     pub json: bool,
     /// Derive every identifier from this text, so that the same command gives the same stick
+    /// (which must not meet its twin in one machine)
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
 }

@@ -166,7 +166,7 @@ impl fmt::Display for Report {
         writeln!(f, "stick      {}", self.stick)?;
         writeln!(
             f,
-            "image      {}, {}\n           sha256 {}",
+            "image      {}, {}\nsha256     {}",
             self.image,
             self.image_size.binary(),
             self.sha256

@@ -29,6 +29,9 @@ use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
 
+/// Every superblock that could be taken for a filesystem's lies in the first so many bytes.
+const OLD_SUPERBLOCKS: usize = 1 << 20;
+
 /// What mkfs and the checkers work on.
 #[derive(Clone, Copy, Debug)]
 enum Device<'a> {
@@ -86,6 +89,11 @@ impl Maker<'_> {
 
     fn on_loop(&self, filesystem: &Filesystem, staging: &Staging) -> Result<(), Stop> {
         let losetup = self.program("losetup")?;
+        // A filesystem that was here before may have had this very UUID (`--seed`), which mkfs.btrfs then refuses.
+        let start = self
+            .medium
+            .write_at(filesystem.extent.at, &vec![0; OLD_SUPERBLOCKS]);
+        start.context("blanking the start of the partition")?;
         let device = LoopDevice::attach(&losetup, self.target, filesystem.extent)?;
         self.mkfs(filesystem, Device::Loop(device.path()), staging)?;
         if filesystem.filling == Filling::Mount {

@@ -9,23 +9,31 @@
 //! that the device is open, or until there is nobody left to tell it; then it detaches the device, which only sets
 //! the flag as long as there are users.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use crate::apply::program;
+use crate::disk::System;
 use crate::units::Extent;
 
 /// An attached loop device; dropping it lets it go.
 #[derive(Debug)]
 pub struct LoopDevice {
     path: PathBuf,
-    file: File,
+    /// Open until this is dropped.
+    file: Option<File>,
 }
+
+/// How long a device is waited for that somebody else still has open: udev and blkid look at whatever appears.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Attaches a device, says its name, and detaches it when standard input ends. It outlives a reader of what it says.
 const KEEPER: &str = r#"
@@ -60,9 +68,24 @@ impl LoopDevice {
 
     /// Waits until everything written to it has reached the medium.
     pub fn flush(&self) -> anyhow::Result<()> {
-        self.file
-            .sync_all()
-            .with_context(|| format!("flushing {}", self.path.display()))
+        let flushed = self.file.as_ref().map_or(Ok(()), File::sync_all);
+        flushed.with_context(|| format!("flushing {}", self.path.display()))
+    }
+}
+
+impl Drop for LoopDevice {
+    /// Closes it, and waits until the kernel has let go of what is behind it.
+    fn drop(&mut self) {
+        let name = self.path.file_name().unwrap_or_default();
+        let behind = System::real().sys.join("block").join(name);
+        let behind = behind.join("loop/backing_file");
+        let ours = fs::read(&behind).ok();
+        drop(self.file.take());
+        let start = Instant::now();
+        // Another one's by then, or gone.
+        while ours.is_some() && fs::read(&behind).ok() == ours && start.elapsed() < PATIENCE {
+            sleep(PAUSE);
+        }
     }
 }
 
@@ -101,5 +124,8 @@ fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopD
         bail!("losetup ended with {status}: {}", said.trim());
     }
     let file = opened.with_context(|| format!("opening {}", path.display()))?;
-    Ok(LoopDevice { path, file })
+    Ok(LoopDevice {
+        path,
+        file: Some(file),
+    })
 }

@@ -398,20 +398,20 @@ impl Job<'_> {
             };
         }
         let counted = match (medium.is_disk(), medium.cached_below()) {
-            (false, _) => "fetched from storage",
-            (true, false) => "read from the disk",
-            (true, true) => "read from the loop device, whose own file may be cached",
+            (false, _) => "from storage",
+            (true, false) => "from the disk",
+            (true, true) => "from the loop device, whose file may be cached",
         };
         match given {
             Some(given) if given >= size => Verdict::Verified {
                 proof: format!(
-                    "direct reads; the kernel counted {} bytes {counted}",
+                    "direct reads; the kernel fetched {} bytes {counted}",
                     given.grouped()
                 ),
             },
             Some(given) => Verdict::NotVerified {
                 reason: format!(
-                    "the kernel counted only {} bytes {counted}",
+                    "the kernel fetched only {} bytes {counted}",
                     given.grouped()
                 ),
             },

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 pub fn image(plan: &Plan) -> anyhow::Result<File> {
     let planned = &plan.image;
     let opening = || format!("opening the image {}", shown(&planned.path));
-    let image = File::open(&planned.path).with_context(opening)?;
+    let image = crate::image::open(&planned.path).with_context(opening)?;
     if Version::of(&image.metadata().with_context(opening)?) != planned.version {
         bail!(
             "the image {} changed after the plan was made; plan again",

@@ -18,8 +18,8 @@ pub mod squashfs;
 pub mod stack;
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -197,7 +197,7 @@ impl Image {
             why: error.to_string(),
         };
         let real = path.canonicalize().map_err(unreadable)?;
-        let file = File::open(&real).map_err(unreadable)?;
+        let file = open(&real).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(Refusal::NotAnIso {
@@ -342,6 +342,14 @@ impl Image {
             RootKind::Tree(_) => None,
         }
     }
+}
+
+/// Opens an image for reading. What is no file is not waited for: a pipe has no end, and perhaps no writer.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
 }
 
 fn looks_like_iso(source: &Source) -> bool {

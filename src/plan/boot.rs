@@ -193,7 +193,7 @@ fn put(
     let bytes = text.text.as_bytes();
     if let (Place::Esp, Some(esp)) = (config.place, &image.esp) {
         return esp::replace(draft, esp.extent, &config.file, bytes)
-            .map_err(|error| Refusal::Host(format!("{}: {error}", config.name())));
+            .map_err(|error| Refusal::Host(error.to_string()));
     }
     let file = image
         .iso

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod bench;
 pub mod device;
 pub mod lab;
 pub mod program;

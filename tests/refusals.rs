@@ -39,7 +39,7 @@ const MODULES: &str = "bash systemd dm dmsquash-live overlayfs rootfs-block img-
 
 /// `write` with these arguments refuses, in both forms, and leaves the target as it is; gives its reason.
 fn refuses(exit: u8, args: &[&str], target: &Path, words: &[&str]) -> String {
-    refuses_as(exit, args, target, words, |args| command(args))
+    refuses_as(exit, args, target, words, command)
 }
 
 fn refuses_as(
@@ -245,7 +245,9 @@ fn home_alone_takes_a_system_that_can_be_told_of_it() {
     assert_eq!(plan["filesystems"][1]["purpose"], "home");
     let plan = plans(&iso("grub2", &["--systemd", "257"]), &home);
     let uuid = plan["filesystems"][0]["uuid"].as_str().unwrap();
-    let argument = format!("systemd.mount-extra=UUID={uuid}:/home:btrfs");
+    let argument = format!(
+        "systemd.mount-extra=UUID={uuid}:/home:btrfs:nofail,x-systemd.before=local-fs.target"
+    );
     assert_eq!(plan["boot"]["arguments"], json!([argument]));
 }
 
@@ -955,7 +957,7 @@ fn on_a_terminal(args: &[&str], line: &str) -> (Option<i32>, String) {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Only a question may be answered: what is typed before would be an echo above it.
-    sleep(Duration::from_millis(1000));
+    sleep(Duration::from_secs(1));
     stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     drop(stdin);
@@ -1040,7 +1042,7 @@ fn what_changes_while_the_question_stands_is_noticed() {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        sleep(Duration::from_millis(1000));
+        sleep(Duration::from_secs(1));
         let new = bench.copy(what, "new");
         fs::rename(&new, what).unwrap();
         let before = Print::of(&target);
@@ -1117,7 +1119,7 @@ fn a_target_that_changed_since_the_plan_is_refused() {
     assert!(!target.exists());
     // A file that was to be made is there now.
     let (plan, host) = planned(&image, &target, |request| {
-        request.create = Some(Bytes::mib(64))
+        request.create = Some(Bytes::mib(64));
     });
     fs::write(&target, "precious").unwrap();
     refused(&plan, &host, "File exists");
@@ -1185,7 +1187,7 @@ fn an_image_that_changed_since_the_plan_is_refused() {
                 .open(&image)
                 .unwrap()
                 .set_len(at)
-                .unwrap()
+                .unwrap();
         },
         &|| {
             let new = bench.copy(&iso("grub2", &[]), "new.iso");

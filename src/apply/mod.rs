@@ -257,12 +257,13 @@ impl Job<'_> {
             media_sum: plan
                 .image
                 .media_sum
-                .map(|(volume, supported)| MediaSum::new(volume, supported)),
+                .as_ref()
+                .map(|sum| MediaSum::new(sum.volume, sum.published.supported)),
             published: plan
                 .image
-                .published
+                .media_sum
                 .as_ref()
-                .map(|(volume, sum)| Check::new(*volume, sum)),
+                .map(|sum| Check::new(sum.volume, &sum.published)),
         };
         let copied = copy.run(
             |at, buffer, len| {
@@ -302,6 +303,8 @@ impl Job<'_> {
         for (partition, filesystem) in plan.filesystems.iter().enumerate() {
             self.start(Work::Format { partition });
             let checked_by = maker.make(filesystem).map_err(|stop| match stop {
+                // Ctrl-C can reach a program before it has a process group of its own.
+                Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
                 Stop::Failed(error) => Stop::Failed(
                     error.context(format!("making the {} filesystem", filesystem.purpose)),
                 ),

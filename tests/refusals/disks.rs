@@ -213,7 +213,11 @@ fn an_empty_loop_device_is_refused() {
     let numbers = all.filter_map(|entry| {
         let idle = !entry.path().join("loop/backing_file").exists();
         let number = entry.file_name().into_string().ok()?;
-        number.strip_prefix("loop")?.parse().ok().filter(|_: &u32| idle)
+        number
+            .strip_prefix("loop")?
+            .parse()
+            .ok()
+            .filter(|_: &u32| idle)
     });
     let disk = PathBuf::from(format!("/dev/loop{}", numbers.max().unwrap()));
     let args = [

@@ -94,7 +94,7 @@ pub fn root(data: &[u8]) {
 /// A GRUB menu.
 pub fn grub(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let edit = |room| grub::edit(&text, &arguments(), room).ok();
+    let edit = |text: &str, room| grub::edit(text, &arguments(), room).ok();
     edited(&text, &edit);
 }
 
@@ -102,7 +102,7 @@ pub fn grub(data: &[u8]) {
 pub fn isolinux(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _ = isolinux::includes(&text);
-    let edit = |room| isolinux::edit(&text, &arguments(), room).ok();
+    let edit = |text: &str, room| isolinux::edit(text, &arguments(), room).ok();
     edited(&text, &edit);
 }
 
@@ -134,11 +134,13 @@ fn arguments() -> Arguments {
 }
 
 /// A text that was edited fits the room that was given, and has the arguments.
-fn edited(text: &str, edit: &dyn Fn(Bytes) -> Option<Edited>) {
+fn edited(text: &str, edit: &dyn Fn(&str, Bytes) -> Option<Edited>) {
     for room in [Bytes(text.len() as u64), Bytes::mib(1)] {
-        if let Some(edited) = edit(room) {
+        if let Some(edited) = edit(text, room) {
             assert!(edited.text.len() as u64 <= room.0);
             assert!(edited.text.contains("rd.live.overlay=UUID=1:/state/upper"));
+            // What was written can be read again.
+            let _ = edit(&edited.text, Bytes::mib(1));
         }
     }
 }

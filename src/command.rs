@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::apply;
 use crate::cli;
 use crate::disk::{self, System};
 use crate::event::Event;
 use crate::host::Host;
 use crate::image::Image;
 use crate::plan::{Plan, build, target};
+use crate::privilege;
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
@@ -76,7 +76,13 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
             plain.event(&event);
         }
     };
-    match apply::run(&plan, &host, &cancel, &mut sink) {
+    if privilege::needs_root(&plan, &host) {
+        warn(&format!(
+            "writing to {} takes root; a password may be asked for",
+            disk::shown(&plan.target.path)
+        ));
+    }
+    match privilege::write(&plan, &host, &cancel, &mut sink) {
         Ok(report) if report.exit == Exit::Verified => Ok(()),
         Ok(report) => Err(report.exit),
         Err(failure) => Err(failure.exit),

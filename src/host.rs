@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 
+/// The kernel's node for asking for loop devices.
+const LOOP_CONTROL: &str = "/dev/loop-control";
+
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
 
@@ -68,7 +71,7 @@ impl Host {
                 && OpenOptions::new()
                     .read(true)
                     .write(true)
-                    .open("/dev/loop-control")
+                    .open(LOOP_CONTROL)
                     .is_ok(),
             user_namespaces: false,
             private_mounts: false,
@@ -82,6 +85,18 @@ impl Host {
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
         host
+    }
+
+    /// This machine as livestick would find it if root ran it, as far as that can be known before.
+    #[must_use]
+    pub fn as_root(&self) -> Host {
+        Host {
+            root: true,
+            loop_devices: self.loop_devices || Path::new(LOOP_CONTROL).exists(),
+            user_namespaces: true,
+            private_mounts: self.private_mounts || (!self.root && root_is_mounted()),
+            ..self.clone()
+        }
     }
 
     /// Where `program` is.
@@ -168,6 +183,14 @@ fn parse_version(text: &str) -> Option<Version> {
             let mut numbers = word.split('.');
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
         })
+}
+
+/// Whether `/` is a mount point (fifth field of proc_pid_mountinfo(5)), without which mounts cannot be made private.
+fn root_is_mounted() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some("/"))
 }
 
 /// What `/proc/filesystems` lists, and what the running kernel has as modules.

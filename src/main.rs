@@ -8,8 +8,12 @@ use clap::error::ErrorKind;
 use livestick::cli::{self, Cli, Command};
 use livestick::command;
 use livestick::report::Exit;
+use livestick::writer;
 
 fn main() -> ExitCode {
+    if std::env::args_os().skip(1).eq([writer::NAME]) {
+        return status(writer::run());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // What was asked for, or the whole help where nothing was.
@@ -28,11 +32,14 @@ fn main() -> ExitCode {
             return ExitCode::from(command::usage(cli::reason(&error), json).code());
         }
     };
-    let exit = match cli.command {
+    status(match cli.command {
         Command::Inspect(options) => command::inspect(&options),
         Command::List(options) => command::list(&options),
         Command::Write(options) => command::write(&options),
-    };
+    })
+}
+
+fn status(exit: Result<(), Exit>) -> ExitCode {
     ExitCode::from(match exit {
         Ok(()) => Exit::Verified.code(),
         Err(exit) => exit.code(),

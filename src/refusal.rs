@@ -123,6 +123,9 @@ pub enum Refusal {
         /// The package that has it.
         package: &'static str,
     },
+    /// A plan that is not applied as it is.
+    #[error("the plan is not applied: {0}")]
+    Plan(String),
     /// This machine or user cannot do it.
     #[error("{0}")]
     Host(String),

@@ -120,3 +120,26 @@ fn isolinux() {
 fn fat() {
     fuzzed("fat", 16384, 200, bodies::fat);
 }
+
+/// Found by the fuzzer: what is not quite a directory's name for itself is one like any other, and may lie anywhere.
+#[test]
+fn a_directory_that_only_looks_like_itself_is_followed_with_care() {
+    let seed = fs::read(SEEDS.path().join("fat/fat12")).unwrap();
+    let record = seed
+        .windows(11)
+        .position(|name| name == b".          ")
+        .unwrap();
+    for name in [
+        b".          ",
+        b". X        ",
+        b"..         ",
+        b".. X       ",
+    ] {
+        for cluster in [0, 1, 2, 3, 5, 300, 0xFF7, 0xFFF, 0xFFFF_u16] {
+            let mut hostile = seed.clone();
+            hostile[record..record + 11].copy_from_slice(name);
+            hostile[record + 26..record + 28].copy_from_slice(&cluster.to_le_bytes());
+            bodies::fat(&hostile);
+        }
+    }
+}

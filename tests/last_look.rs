@@ -2,12 +2,17 @@
 //! What happens between the plan and the first write, and what a damaged image comes to: judged from outside, by what
 //! is on the target afterwards.
 
-#![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+mod support;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use livestick::apply;
@@ -17,28 +22,15 @@ use livestick::report::{Exit, Failure, StickState};
 use livestick::request::{Request, Size, Wanted};
 use livestick::units::{Bytes, MIB};
 
-/// A small live image.
-fn iso(dir: &Path, layout: &str, options: &[&str]) -> PathBuf {
-    let path = dir.join("image.iso");
-    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/small-iso");
-    let made = Command::new(lab)
-        .arg(layout)
-        .arg(&path)
-        .args(options)
-        .output()
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    path
-}
+use support::device::Loop;
+use support::lab::iso;
+use support::program::{output, root, text};
 
-fn run(program: &str, arguments: &[&str]) -> String {
-    let done = Command::new(program).args(arguments).output().unwrap();
-    assert!(done.status.success(), "{program} {arguments:?}: {done:?}");
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+/// A small live image of the test's own.
+fn own(dir: &Path) -> PathBuf {
+    let path = dir.join("image.iso");
+    fs::copy(iso("grub2", &[]), &path).unwrap();
+    path
 }
 
 /// Plans, lets `between` happen, and applies; it has to fail.
@@ -50,48 +42,31 @@ fn failing(request: &Request, between: impl FnOnce()) -> Failure {
     apply::run(&plan, &host, &never, &mut |_| {}).unwrap_err()
 }
 
-/// A loop device that goes away with this.
-struct Loop(String);
-
-impl Loop {
-    fn over(path: &Path) -> Loop {
-        let path = path.to_str().unwrap();
-        Loop(run("losetup", &["--find", "--show", path]))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["-d", &self.0]).status();
-    }
-}
-
 #[test]
 fn a_disk_that_came_into_use_after_the_plan_is_left_alone() {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
+    if !root() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let image = iso(dir.path(), "grub2", &[]);
+    let image = own(dir.path());
     let disk = dir.path().join("disk");
     let random: Vec<u8> = (0..64 * MIB).map(|i| (i * i % 253) as u8).collect();
     fs::write(&disk, &random).unwrap();
     let stick = Loop::over(&disk);
     let request = Request {
         image,
-        target: stick.0.clone().into(),
-        allow_disk: Some(stick.0.clone()),
+        target: stick.node.clone(),
+        allow_disk: Some(text(&stick.node).into()),
         ..Request::default()
     };
     // Nothing that an exclusive open would meet: another loop device on top.
     let mut above = None;
     let failure = failing(&request, || {
-        above = Some(Loop::over(Path::new(&stick.0)));
+        above = Some(Loop::over(&stick.node));
     });
     assert_eq!(failure.exit, Exit::Refused);
     assert_eq!(failure.state, StickState::Untouched);
-    let name = above.as_ref().unwrap().0.trim_start_matches("/dev/");
+    let name = text(&above.as_ref().unwrap().node).trim_start_matches("/dev/");
     assert!(
         failure.message.contains(&format!("in use as {name}")),
         "{}",
@@ -105,17 +80,17 @@ fn a_disk_that_came_into_use_after_the_plan_is_left_alone() {
 #[test]
 fn a_damaged_image_gets_no_checksum_that_passes() {
     let dir = tempfile::tempdir().unwrap();
-    let image = iso(dir.path(), "grub2", &[]);
+    let image = own(dir.path());
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open(&image)
         .unwrap();
     // The last byte of the kernel's first half: nothing a plan looks at.
-    let text = fs::read(&image).unwrap();
-    let at = text.len() / 2;
-    file.write_at(&[text[at] ^ 1], at as u64).unwrap();
-    let check = Command::new("checkisomd5").arg(&image).status().unwrap();
+    let bytes = fs::read(&image).unwrap();
+    let at = bytes.len() / 2;
+    file.write_at(&[bytes[at] ^ 1], at as u64).unwrap();
+    let check = output("checkisomd5", &[text(&image)]).status;
     assert!(!check.success());
     let target = dir.path().join("stick.img");
     let mut request = Request {
@@ -145,14 +120,14 @@ fn a_damaged_image_gets_no_checksum_that_passes() {
     let plan = command::plan(&request, &host).unwrap();
     let report = apply::run(&plan, &host, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert_eq!(report.exit, Exit::Verified);
-    let check = Command::new("checkisomd5").arg(&target).status().unwrap();
+    let check = output("checkisomd5", &[text(&target)]).status;
     assert!(!check.success());
 }
 
 #[test]
 fn an_image_that_changed_after_the_plan_is_not_written() {
     let dir = tempfile::tempdir().unwrap();
-    let image = iso(dir.path(), "grub2", &[]);
+    let image = own(dir.path());
     let target = dir.path().join("stick.img");
     let request = Request {
         image: image.clone(),

@@ -257,12 +257,13 @@ impl Job<'_> {
             media_sum: plan
                 .image
                 .media_sum
-                .map(|(volume, supported)| MediaSum::new(volume, supported)),
+                .as_ref()
+                .map(|sum| MediaSum::new(sum.volume, sum.published.supported)),
             published: plan
                 .image
-                .published
+                .media_sum
                 .as_ref()
-                .map(|(volume, sum)| Check::new(*volume, sum)),
+                .map(|sum| Check::new(sum.volume, &sum.published)),
         };
         let copied = copy.run(
             |at, buffer, len| {

@@ -6,6 +6,7 @@
 //! and with the disk held), and what uses it. What was not mounted when the plan was made is never unmounted.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -15,7 +16,8 @@ use crate::disk::{Disk, Identity, Protected, Standing, System, mounts, shown};
 use crate::image::Version;
 use crate::plan::Plan;
 
-/// Opens the image, and makes sure that it is what the plan saw.
+/// Opens the image, and makes sure that it is what the plan saw: the same version of the file, and the bytes that the
+/// patches replace (who can write to a file can set its times).
 pub fn image(plan: &Plan) -> anyhow::Result<File> {
     let planned = &plan.image;
     let opening = || format!("opening the image {}", shown(&planned.path));
@@ -25,6 +27,18 @@ pub fn image(plan: &Plan) -> anyhow::Result<File> {
             "the image {} changed after the plan was made; plan again",
             shown(&planned.path)
         );
+    }
+    for patch in &plan.patches {
+        let mut there = vec![0; patch.before.len()];
+        image
+            .read_exact_at(&mut there, patch.at.0)
+            .with_context(|| format!("reading the image at byte {}", patch.at))?;
+        if there != patch.before {
+            bail!(
+                "the image changed at byte {} after the plan was made; plan again",
+                patch.at
+            );
+        }
     }
     Ok(image)
 }

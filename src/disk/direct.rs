@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, OFlags, StatxFlags};
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
 pub use super::fault::MediumError;
@@ -24,7 +24,7 @@ use super::{DevNumber, System, sysfs};
 use crate::units::Bytes;
 
 /// What a medium is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A whole disk.

@@ -44,7 +44,7 @@ const SUMS_LEN: usize = 60;
 const NOTICE: &str = "THIS IS NOT THE SAME AS RUNNING MD5SUM ON THIS ISO!!";
 
 /// A sum as it is found in an image.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Implanted {
     /// The digest of the whole, 32 hexadecimal digits as implanted.
     pub md5: String,

@@ -22,8 +22,9 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::disk::DevNumber;
 use crate::image::boot_file::{Config, Esp};
 use crate::image::eltorito::Platform;
 use crate::image::initrd::Initrd;
@@ -74,21 +75,25 @@ pub struct RootTree {
 }
 
 /// Which bytes were looked at: the file, and when it was last written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    file: (u64, u64),
-    size: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
+    dev: DevNumber,
+    inode: u64,
+    size: Bytes,
+    /// When its content changed last: seconds since 1970, and nanoseconds of that second.
+    seconds: i64,
+    nanoseconds: i64,
 }
 
 impl Version {
     /// That of an open file.
     pub fn of(meta: &Metadata) -> Version {
         Version {
-            file: (meta.dev(), meta.ino()),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
+            dev: DevNumber::from_raw(meta.dev()),
+            inode: meta.ino(),
+            size: Bytes(meta.size()),
+            seconds: meta.mtime(),
+            nanoseconds: meta.mtime_nsec(),
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The boot configurations of a stick: every menu that firmware comes to gets the arguments, on a draft of the image.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::boot::{Arguments, EditError, Edited, Reclaimed, esp, grub, isolinux};
 use crate::image::Image;
@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::units::{Block, Bytes, Extent};
 
 /// What becomes of the media check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaCheck {
     /// The image has none.
@@ -23,7 +23,7 @@ pub enum MediaCheck {
 }
 
 /// An edited boot configuration.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditedFile {
     /// Which.
     pub file: String,
@@ -42,7 +42,7 @@ pub struct EditedFile {
 }
 
 /// How the stick will start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootPlan {
     /// Firmware that starts it.
     pub firmware: Vec<String>,

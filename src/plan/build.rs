@@ -15,7 +15,7 @@ use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
-use crate::plan::{Behind, Plan, PlannedImage, PlannedTarget};
+use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request, Wanted};
@@ -41,6 +41,14 @@ pub fn build(
             need: image.size,
         });
     }
+    // A disk is written by root, whoever plans.
+    let elevated;
+    let host = if target.kind == Kind::Disk && !host.root {
+        elevated = host.as_root();
+        &elevated
+    } else {
+        host
+    };
     let planner = Planner {
         request,
         image,
@@ -105,13 +113,12 @@ impl Planner<'_> {
         }
         let boot = self.boot(&mut draft, arguments)?;
         let mut patches = draft.patches().map_err(|error| self.damaged(&error))?;
-        let (mut media_sum, mut published) = (None, None);
+        let mut media_sum = None;
         if boot.media_check == MediaCheck::Reimplanted {
             self.implant(&mut patches)?;
             let blocks = u32::try_from(image.volume.0 / 2048).map(Block);
-            let supported = image.media_check.as_ref().is_some_and(|sum| sum.supported);
-            media_sum = blocks.as_ref().ok().map(|blocks| (*blocks, supported));
-            published = blocks.ok().zip(image.media_check.clone());
+            let covered = blocks.ok().zip(image.media_check.clone());
+            media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
         Ok(Plan {
             image: PlannedImage {
@@ -120,7 +127,6 @@ impl Planner<'_> {
                 size: image.size,
                 label: image.label.clone(),
                 media_sum,
-                published,
                 version: image.version.clone(),
             },
             target,

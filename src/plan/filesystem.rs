@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A filesystem to be made, as data: where, which kind, how, and what goes into it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::host::Host;
@@ -12,7 +12,7 @@ use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
 
 /// What mkfs works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backing {
     /// A loop device over the partition's bytes of the target.
@@ -23,7 +23,7 @@ pub enum Backing {
 }
 
 /// How the tree gets into the filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filling {
     /// By mkfs itself.
@@ -33,7 +33,7 @@ pub enum Filling {
 }
 
 /// A filesystem to be made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filesystem {
     /// What for.
     pub purpose: Purpose,

@@ -4,6 +4,7 @@
 //! This is where the request meets the machine's disks. Everything it looks at ends up in a [`PlannedTarget`], which
 //! pins the identity that is compared again before the first write.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::disk::direct::Kind;
@@ -84,7 +85,15 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
         )));
     }
     let protected = Protected::image(&request.image, system).map_err(|e| refuse(&e))?;
-    let now = contents(&disk.path, disk.size, &disk.regions());
+    let now =
+        contents(&disk.path, disk.size, &disk.regions()).or_else(|error| match error.kind() {
+            // Whoever may not read it may plan all the same; root will look again before it writes.
+            ErrorKind::PermissionDenied => {
+                let why = "only root can read it";
+                Ok(Contents::known_to_udev(disk, system, why))
+            }
+            _ => Err(error),
+        });
     // What stands against it is said even where it cannot be read, as with an empty card reader.
     let more = now.as_ref().map_or(Vec::new(), Contents::reasons);
     let standing = if request.unmount {
@@ -183,7 +192,14 @@ fn lines(contents: &Contents) -> Vec<String> {
 
 /// One line about what is in a place; none about what is empty.
 pub fn line(content: &Content) -> Option<String> {
-    let kind = content.kind.as_ref()?;
+    let Some(kind) = &content.kind else {
+        let why = content.unreadable.as_ref()?;
+        return Some(format!(
+            "{}: not known ({why}), {}",
+            content.name,
+            content.extent.len.binary()
+        ));
+    };
     let label = content
         .label
         .as_ref()

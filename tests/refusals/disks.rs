@@ -207,9 +207,19 @@ fn an_empty_loop_device_is_refused() {
     if !root() {
         return;
     }
-    let mut bench = Bench::new();
-    let (image, disk) = disk(&mut bench, &[]);
-    run("losetup", &["-d", text(&disk)]);
+    let image = iso("kiwi", &[]);
+    // The last one that is idle: losetup gives out the first.
+    let all = std::fs::read_dir("/sys/block").unwrap().flatten();
+    let numbers = all.filter_map(|entry| {
+        let idle = !entry.path().join("loop/backing_file").exists();
+        let number = entry.file_name().into_string().ok()?;
+        number
+            .strip_prefix("loop")?
+            .parse()
+            .ok()
+            .filter(|_: &u32| idle)
+    });
+    let disk = PathBuf::from(format!("/dev/loop{}", numbers.max().unwrap()));
     let args = [
         "write",
         text(&image),

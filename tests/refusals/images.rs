@@ -139,7 +139,9 @@ fn home_alone_takes_a_system_that_can_be_told_of_it() {
     assert_eq!(plan["filesystems"][1]["purpose"], "home");
     let plan = plans(&iso("grub2", &["--systemd", "257"]), &home);
     let uuid = plan["filesystems"][0]["uuid"].as_str().unwrap();
-    let argument = format!("systemd.mount-extra=UUID={uuid}:/home:btrfs");
+    let argument = format!(
+        "systemd.mount-extra=UUID={uuid}:/home:btrfs:nofail,x-systemd.before=local-fs.target"
+    );
     assert_eq!(plan["boot"]["arguments"], json!([argument]));
 }
 

@@ -134,6 +134,8 @@ pub fn sha256(path: &Path, len: Option<u64>) -> String {
 pub struct Bench {
     pub dir: TempDir,
     undo: Vec<(&'static str, Vec<String>)>,
+    /// Loop devices and the files behind them.
+    loops: Vec<(String, PathBuf)>,
 }
 
 impl Bench {
@@ -143,6 +145,7 @@ impl Bench {
         Bench {
             dir,
             undo: Vec::new(),
+            loops: Vec::new(),
         }
     }
 
@@ -175,8 +178,7 @@ impl Bench {
         let node = run("losetup", &args).trim().to_owned();
         // A device of this number may have had partitions, which outlive it.
         output("partx", &["--delete", &node]);
-        self.undone_by("losetup", &["--detach", &node]);
-        self.undone_by("partx", &["--delete", &node]);
+        self.loops.push((node.clone(), file.to_path_buf()));
         node.into()
     }
 
@@ -201,6 +203,15 @@ impl Drop for Bench {
         for (program, args) in self.undo.iter().rev() {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let _ = output(program, &args);
+        }
+        for (node, file) in self.loops.iter().rev() {
+            // A device that was detached meanwhile may be somebody else's by now.
+            let name = node.trim_start_matches("/dev/");
+            let backing = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"));
+            if backing.is_ok_and(|backing| backing.trim_end() == text(file)) {
+                output("partx", &["--delete", node]);
+                output("losetup", &["--detach", node]);
+            }
         }
     }
 }

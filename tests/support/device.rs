@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Loop devices and mounts that go away when they are dropped, also when a test fails.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -11,10 +11,12 @@ use tempfile::TempDir;
 use super::lab::scratch;
 use super::program::{output, run, text};
 
-/// A loop device.
+/// A loop device. It is held open: were it let go between two mounts, whoever detaches a device of its number that he
+/// no longer has would take it away.
 pub struct Loop {
     /// Its node.
     pub node: PathBuf,
+    _held: File,
 }
 
 impl Loop {
@@ -34,14 +36,15 @@ impl Loop {
             "losetup",
             &[&["--find", "--show"], options, &[text(file)]].concat(),
         );
-        Loop {
-            node: node.trim().into(),
-        }
+        let node = PathBuf::from(node.trim());
+        let held = File::open(&node).unwrap();
+        Loop { node, _held: held }
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
+        // It goes when the last user closes it, which is this.
         output("losetup", &["--detach", text(&self.node)]);
     }
 }
@@ -67,15 +70,20 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // A child that another thread is about to start has copies of this process's files until it runs its program.
-        let gone = (0..50).any(|_| {
-            let gone = output("umount", &[text(self.path())]).status.success();
-            if !gone {
-                thread::sleep(Duration::from_millis(100));
-            }
-            gone
-        });
+        let gone = patiently(|| output("umount", &[text(self.path())]).status.success());
         assert!(gone || thread::panicking(), "unmounting {:?}", self.point);
     }
+}
+
+/// Whether `done` comes true within some seconds.
+pub fn patiently(done: impl Fn() -> bool) -> bool {
+    (0..50).any(|_| {
+        let now = done();
+        if !now {
+            thread::sleep(Duration::from_millis(100));
+        }
+        now
+    })
 }
 
 /// What loop devices still hold `file`, and what is still mounted below `directory`.

@@ -179,6 +179,7 @@ fn an_ordinary_user_writes_files_that_belong_to_root() {
     for (layout, part) in [("grub2", BTRFS), ("kiwi", EXT4), ("isolinux", XFS)] {
         let written = write(Asked {
             ordinary: true,
+            backing: Backing::File,
             ..Asked::persistent(layout, part, part)
         });
         ranges::judge(&written);

@@ -1,9 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Archives in every compression.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
-    let _ = livestick::image::initrd::inspect(&data.to_vec());
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| livestick_fuzz::initrd(data));

@@ -16,11 +16,13 @@ pub mod filesystem;
 pub mod flow;
 mod loopdev;
 mod opening;
+mod outcome;
 mod program;
 mod staging;
 pub mod verify;
 
 use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -30,7 +32,7 @@ use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::verify::{Digests, read_back};
-use crate::disk::direct::{Bypass, Kind, Medium, MediumError};
+use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
 use crate::disk::{System, rescan};
 use crate::event::{Event, Step, Work};
@@ -38,8 +40,7 @@ use crate::host::Host;
 use crate::image::Version;
 use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
-use crate::plan::boot::MediaCheck;
-use crate::report::{Exit, Failure, Made, ReadBack, Report, StickState, Verdict};
+use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::units::Bytes;
 
 /// The part of the first MiB that is written after the rest of it: whole sectors of every medium.
@@ -184,6 +185,9 @@ impl Job<'_> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
         }
+        if medium.cached_below() {
+            self.past_the_cache(&medium);
+        }
         let written = self.write(&image, &medium);
         if written.is_err() && self.state != StickState::Blank {
             let blank = self.blank(&medium);
@@ -193,11 +197,23 @@ impl Job<'_> {
             };
         }
         let mut notes = Vec::new();
-        let verdict = self.verdict(&medium, &written);
+        let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
+        let verdict = outcome::verdict(&medium, self.plan.image.size, given);
         // After a failure too: the kernel must not go on showing what was there before.
         Self::let_go(medium, &mut notes);
         let (copied, digests, _, made) = written?;
-        Ok(self.report(copied, &digests, verdict, made, notes))
+        let (plan, state) = (self.plan, self.state);
+        Ok(outcome::report(
+            plan, state, copied, digests, verdict, made, notes,
+        ))
+    }
+
+    /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
+    fn past_the_cache(&self, medium: &Medium) {
+        if let Some(losetup) = self.host.program("losetup") {
+            let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
+            let _ = program::run_always(Command::new(losetup).args(how));
+        }
     }
 
     /// Makes the first MiB zeros.
@@ -392,38 +408,6 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn verdict(&self, medium: &Medium, written: &Result<Written, End>) -> Verdict {
-        let size = self.plan.image.size;
-        let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
-        if let Bypass::None(why) = medium.bypass() {
-            return Verdict::NotVerified {
-                reason: format!("{why}, so it cannot be known that the medium was read"),
-            };
-        }
-        let counted = match (medium.is_disk(), medium.cached_below()) {
-            (false, _) => "from storage",
-            (true, false) => "from the disk",
-            (true, true) => "from the loop device, whose file may be cached",
-        };
-        match given {
-            Some(given) if given >= size => Verdict::Verified {
-                proof: format!(
-                    "direct reads; the kernel fetched {} bytes {counted}",
-                    given.grouped()
-                ),
-            },
-            Some(given) => Verdict::NotVerified {
-                reason: format!(
-                    "the kernel fetched only {} bytes {counted}",
-                    given.grouped()
-                ),
-            },
-            None => Verdict::NotVerified {
-                reason: "the kernel does not count what it reads".into(),
-            },
-        }
-    }
-
     /// Closes the target and shows the kernel its new table.
     fn let_go(medium: Medium, notes: &mut Vec<String>) {
         let path = medium.path().to_owned();
@@ -436,47 +420,6 @@ impl Job<'_> {
                 drop(lock);
             }
             Err(error) => notes.push(error.to_string()),
-        }
-    }
-
-    fn report(
-        &self,
-        copied: Copied,
-        digests: &Digests,
-        verdict: Verdict,
-        made: Vec<Made>,
-        notes: Vec<String>,
-    ) -> Report {
-        let plan = self.plan;
-        let verified = matches!(verdict, Verdict::Verified { .. });
-        Report {
-            exit: if verified {
-                Exit::Verified
-            } else {
-                Exit::NotVerified
-            },
-            state: self.state,
-            stick: format!(
-                "{}   {}",
-                plan.target.path.display(),
-                plan.target.description
-            ),
-            image: plan.image.name.clone(),
-            image_size: plan.image.size,
-            sha256: copied.sha256,
-            read_back: ReadBack {
-                bytes: plan.image.size,
-                verdict,
-                as_written: digests.as_written.clone(),
-                restored: digests.restored.clone(),
-                ranges: plan.patches.len(),
-                changed: plan.changed(),
-                reasons: plan.reasons(),
-            },
-            made,
-            boot: boot_lines(plan),
-            notes,
-            seconds: 0.0,
         }
     }
 
@@ -511,30 +454,6 @@ impl Job<'_> {
         });
         (self.sink)(Event::Finished { step: self.current });
     }
-}
-
-/// How the stick starts, as far as it follows from what was written.
-fn boot_lines(plan: &Plan) -> Vec<String> {
-    let boot = &plan.boot;
-    let mut first = boot.firmware.join(" and ");
-    if !boot.arguments.is_empty() {
-        first += ": persistent by default";
-    }
-    let mut lines = vec![first];
-    let withouts: Vec<&String> = boot
-        .files
-        .iter()
-        .filter_map(|file| file.without.as_ref())
-        .collect();
-    if let Some(without) = withouts.first() {
-        lines.push(format!("'{without}' is in the menu"));
-    }
-    match boot.media_check {
-        MediaCheck::None => {}
-        MediaCheck::Kept => lines.push("the media check is as published".into()),
-        MediaCheck::Reimplanted => lines.push("the media check is computed for this stick".into()),
-    }
-    lines
 }
 
 #[cfg(test)]

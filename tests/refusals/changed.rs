@@ -109,6 +109,7 @@ fn a_disk_that_changed_since_the_plan_is_refused() {
             "{failure}"
         );
         assert_eq!(Print::of(&other), before);
+        run("losetup", &["-d", text(&disk)]);
     }
     // Mounted meanwhile.
     let mut bench = Bench::new();

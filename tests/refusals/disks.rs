@@ -207,6 +207,7 @@ fn an_empty_loop_device_is_refused() {
     if !root() {
         return;
     }
+    let bench = Bench::new();
     let image = iso("kiwi", &[]);
     // The last one that is idle: losetup gives out the first.
     let all = std::fs::read_dir("/sys/block").unwrap().flatten();
@@ -219,7 +220,15 @@ fn an_empty_loop_device_is_refused() {
             .ok()
             .filter(|_: &u32| idle)
     });
-    let disk = PathBuf::from(format!("/dev/loop{}", numbers.max().unwrap()));
+    let disk = match numbers.max() {
+        Some(number) => PathBuf::from(format!("/dev/loop{number}")),
+        // All are taken by other tests: a node of a device that is not there.
+        None => {
+            let node = bench.path("loop250");
+            run("mknod", &[text(&node), "b", "7", "250"]);
+            node
+        }
+    };
     let args = [
         "write",
         text(&image),

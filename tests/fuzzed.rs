@@ -143,3 +143,11 @@ fn a_directory_that_only_looks_like_itself_is_followed_with_care() {
         }
     }
 }
+
+/// Found by the fuzzer: two live entries share the arguments in front of them, and one is there to do without.
+#[test]
+fn a_menu_that_cannot_be_made_persistent_is_not_called_edited() {
+    let menu = "default menu.c32\nkernel vmlinuz\nappend initrd=initrd.img root=live:CDLABEL=Lab rd.live.image\n\
+        label a\n  menu label Start without persistence\nlabel b\n  menu label Start\n";
+    bodies::isolinux(menu.as_bytes());
+}

@@ -96,8 +96,10 @@ fn a_disk_that_changed_since_the_plan_is_refused() {
         (failure.exit, failure.state),
         (Exit::Refused, StickState::Untouched)
     );
+    // Another test may have been given the number meanwhile.
     let again = output("losetup", &[text(&disk), text(&other)]);
     if again.status.success() {
+        bench.undone_by("losetup", &["--detach", text(&disk)]);
         let before = Print::of(&other);
         let failure = applied(&plan, &host);
         assert_eq!(

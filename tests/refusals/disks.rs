@@ -220,14 +220,13 @@ fn an_empty_loop_device_is_refused() {
             .ok()
             .filter(|_: &u32| idle)
     });
-    let disk = match numbers.max() {
-        Some(number) => PathBuf::from(format!("/dev/loop{number}")),
+    let disk = if let Some(number) = numbers.max() {
+        PathBuf::from(format!("/dev/loop{number}"))
+    } else {
         // All are taken by other tests: a node of a device that is not there.
-        None => {
-            let node = bench.path("loop250");
-            run("mknod", &[text(&node), "b", "7", "250"]);
-            node
-        }
+        let node = bench.path("loop250");
+        run("mknod", &[text(&node), "b", "7", "250"]);
+        node
     };
     let args = [
         "write",

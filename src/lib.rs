@@ -16,6 +16,7 @@
 
 pub mod apply;
 pub mod boot;
+pub mod chain;
 pub mod cli;
 pub mod command;
 pub mod digest;
@@ -29,6 +30,7 @@ pub mod persistence;
 pub mod plan;
 pub mod privilege;
 pub mod read;
+pub mod record;
 pub mod refusal;
 pub mod report;
 pub mod request;

@@ -35,6 +35,7 @@ pub mod record;
 pub mod refusal;
 pub mod report;
 pub mod request;
+pub mod sprout;
 pub mod superblock;
 pub mod table;
 pub mod ui;

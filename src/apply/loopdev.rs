@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const KEEPER: &str = r#"
     trap '' PIPE
     losetup=$1 offset=$2 size=$3 target=$4
-    device=$("$losetup" --find --show --offset "$offset" --sizelimit "$size" "$target") || exit
+    device=$("$losetup" --find --show $5 --offset "$offset" --sizelimit "$size" "$target") || exit
     echo "$device"
     read -r nothing
     "$losetup" --detach "$device"
@@ -48,7 +48,25 @@ const KEEPER: &str = r#"
 impl LoopDevice {
     /// Attaches `extent` of `target`.
     pub fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopDevice> {
-        let device = attach(losetup, target, extent).with_context(|| {
+        LoopDevice::with(losetup, target, extent, true)
+    }
+
+    /// Attaches `extent` of `target` so that nothing can be written to it.
+    pub fn attach_read_only(
+        losetup: &Path,
+        target: &Path,
+        extent: Extent,
+    ) -> anyhow::Result<LoopDevice> {
+        LoopDevice::with(losetup, target, extent, false)
+    }
+
+    fn with(
+        losetup: &Path,
+        target: &Path,
+        extent: Extent,
+        writable: bool,
+    ) -> anyhow::Result<LoopDevice> {
+        let device = attach(losetup, target, extent, writable).with_context(|| {
             format!(
                 "attaching a loop device to byte {} of {}",
                 extent.at,
@@ -89,13 +107,19 @@ impl Drop for LoopDevice {
     }
 }
 
-fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopDevice> {
+fn attach(
+    losetup: &Path,
+    target: &Path,
+    extent: Extent,
+    writable: bool,
+) -> anyhow::Result<LoopDevice> {
     let mut keeper = Command::new("sh")
         .args(["-c", KEEPER, "keeper"])
         .arg(losetup)
         .arg(extent.at.to_string())
         .arg(extent.len.to_string())
         .arg(target)
+        .arg(if writable { "" } else { "--read-only" })
         .env("LC_ALL", "C")
         // Out of reach of Ctrl-C.
         .process_group(0)
@@ -111,7 +135,7 @@ fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopD
         None => Ok(0),
     };
     let path = PathBuf::from(name.trim());
-    let opened = OpenOptions::new().read(true).write(true).open(&path);
+    let opened = OpenOptions::new().read(true).write(writable).open(&path);
     // Now it can detach.
     drop(keeper.stdin.take());
     if let Some(stderr) = keeper.stderr.take() {

@@ -14,10 +14,13 @@
 pub mod copy;
 pub mod filesystem;
 pub mod flow;
+mod grow;
 mod loopdev;
+mod mounted;
 mod opening;
 mod outcome;
 mod program;
+mod sprout;
 mod staging;
 pub mod verify;
 

@@ -36,6 +36,16 @@ pub fn run_on(
     input: Option<&File>,
     cancel: &AtomicBool,
 ) -> Result<String, Stop> {
+    run_watched(command, input, cancel, &mut || {})
+}
+
+/// The same; while the program runs, `watch` is called now and then.
+pub fn run_watched(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<String, Stop> {
     let name = command.get_program().to_string_lossy().into_owned();
     let name = name.rsplit('/').next().unwrap_or_default().to_owned();
     let output = tempfile::tempfile().context("making a file for a program's output")?;
@@ -64,6 +74,7 @@ pub fn run_on(
             end(&mut child);
             return Err(Stop::Cancelled);
         }
+        watch();
         thread::sleep(PATIENCE);
     };
     let text = read(output)?;

@@ -18,6 +18,17 @@ use rustix::mount::{
 
 use crate::sprout::Driver;
 
+/// What may be done to a mounted filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Reading, until [`Mounted::make_writable`].
+    ReadFirst,
+    /// Writing, too.
+    Write,
+}
+
 /// A mounted filesystem; dropping it unmounts it.
 #[derive(Debug)]
 pub struct Mounted {
@@ -28,19 +39,19 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts what is on `device`, read-only or not. An option is `name` or `name=value`.
+    /// Mounts what is on `device`. An option is `name` or `name=value`.
     pub fn new(
         driver: Driver,
         device: &Path,
         options: &[&str],
-        read_only: bool,
+        access: Access,
     ) -> anyhow::Result<Mounted> {
         let mount = || -> Result<OwnedFd, (rustix::io::Errno, String)> {
             let plain = |error| (error, String::new());
             let context = fsopen(driver.name(), FsOpenFlags::FSOPEN_CLOEXEC).map_err(plain)?;
             let said = |error| (error, words(&context));
             fsconfig_set_string(&context, "source", device).map_err(said)?;
-            if read_only {
+            if access != Access::Write {
                 fsconfig_set_flag(&context, "ro").map_err(said)?;
             }
             for option in options {
@@ -54,7 +65,7 @@ impl Mounted {
             let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV
                 | MountAttrFlags::MOUNT_ATTR_NOSUID
                 | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-            if read_only {
+            if access == Access::Read {
                 attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
             }
             fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(said)

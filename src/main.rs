@@ -10,9 +10,11 @@ use livestick::report::Exit;
 
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
-        Command::Inspect(options) => command::inspect(&options),
-        Command::List(options) => command::list(&options),
-        Command::Write(options) => command::write(&options),
+        None => command::interface_or_help(),
+        Some(Command::Inspect(options)) => command::inspect(&options),
+        Some(Command::List(options)) => command::list(&options),
+        Some(Command::Write(options)) => command::write(&options),
+        Some(Command::Tui(options)) => command::interface(&options),
     };
     ExitCode::from(match exit {
         Ok(()) => Exit::Verified.code(),

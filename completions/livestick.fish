@@ -49,7 +49,7 @@ ext4\t'A journal, checksums on metadata'
 xfs\t'A journal, checksums on metadata'"
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l extra-kernel-args -d 'More kernel arguments, for every entry that starts the live system' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
-complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick (which must not meet its twin in one machine)' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s n -l dry-run -d 'Print what would be done, and write nothing'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s y -l yes -d 'Do not ask before a stick is written over'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l unmount -d 'Unmount what is mounted from the target'

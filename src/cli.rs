@@ -156,8 +156,22 @@ pub struct Write {
     #[arg(long)]
     pub json: bool,
     /// Derive every identifier from this text, so that the same command gives the same stick
+    /// (which must not meet its twin in one machine)
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
+}
+
+/// What is wrong with a command line, in one line.
+pub fn reason(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    // Behind the first empty line come tips and the usage.
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    format!("{}; `livestick --help` tells", lines.join(" "))
 }
 
 /// A size that is not "rest".
@@ -185,17 +199,26 @@ impl Write {
                 "--{what}-fs makes nothing without --{what}-size-mb or --{what}-size"
             )),
         };
+        let overlay = wanted(
+            self.overlay_size_mb,
+            self.overlay_size,
+            self.overlay_fs,
+            "overlay",
+        )?;
+        let home = wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?;
+        if let (Some(Size::Rest), Some(Size::Rest)) =
+            (overlay.map(|o| o.size), home.map(|h| h.size))
+        {
+            return Err(
+                "overlay and home cannot both have the rest; give one of them a size".into(),
+            );
+        }
         Ok(Request {
             image: self.image.clone(),
             target: self.target.clone(),
             create: self.size,
-            overlay: wanted(
-                self.overlay_size_mb,
-                self.overlay_size,
-                self.overlay_fs,
-                "overlay",
-            )?,
-            home: wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?,
+            overlay,
+            home,
             extra_arguments: self
                 .extra_kernel_args
                 .iter()

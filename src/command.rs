@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::apply;
 use crate::cli;
 use crate::disk::{self, System};
 use crate::event::Event;
 use crate::host::Host;
 use crate::image::Image;
 use crate::plan::{Plan, build, target};
+use crate::privilege;
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
@@ -50,16 +51,7 @@ pub fn list(options: &cli::List) -> Result<(), Exit> {
 
 /// `livestick write`.
 pub fn write(options: &cli::Write) -> Result<(), Exit> {
-    let request = options.request().map_err(|why| {
-        fail(
-            Failure {
-                exit: Exit::Usage,
-                message: why,
-                state: StickState::Untouched,
-            },
-            options.json,
-        )
-    })?;
+    let request = options.request().map_err(|why| usage(why, options.json))?;
     let host = Host::look();
     let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
     if options.dry_run {
@@ -86,7 +78,13 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
             plain.event(&event);
         }
     };
-    match apply::run(&plan, &host, &cancel, &mut sink) {
+    if privilege::needs_root(&plan, &host) {
+        warn(&format!(
+            "writing to {} takes root; a password may be asked for",
+            disk::shown(&plan.target.path)
+        ));
+    }
+    match privilege::write(&plan, &host, &cancel, &mut sink) {
         Ok(report) if report.exit == Exit::Verified => Ok(()),
         Ok(report) => Err(report.exit),
         Err(failure) => Err(failure.exit),
@@ -107,7 +105,8 @@ pub fn interface_or_help() -> Result<(), Exit> {
     if tui::possible() {
         return tui::open(&tui::Options::default());
     }
-    warn(&cli::Cli::command().render_help().to_string());
+    let help = cli::Cli::command().render_help().to_string();
+    let _ = io::stderr().lock().write_all(help.as_bytes());
     Err(Exit::Usage)
 }
 
@@ -119,6 +118,16 @@ pub fn plan(request: &Request, host: &Host) -> Result<Plan, Refusal> {
     }
     let target = target::look(request, &System::real())?;
     build::build(request, &image, target, host)
+}
+
+/// Says what is wrong with the command line.
+pub fn usage(why: String, json: bool) -> Exit {
+    let failure = Failure {
+        exit: Exit::Usage,
+        message: why,
+        state: StickState::Untouched,
+    };
+    fail(failure, json)
 }
 
 fn refused(refusal: &Refusal, json: bool) -> Exit {

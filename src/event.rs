@@ -7,7 +7,7 @@
 //! * Exactly one of [`Event::Done`] and [`Event::Failed`] comes, and nothing comes after it.
 //! * Progress counts the bytes of the whole job; how many of them a step has is in its [`Step`].
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 use crate::report::{Failure, Report};
@@ -17,7 +17,7 @@ use crate::units::Bytes;
 pub const VERSION: u32 = 1;
 
 /// One thing that is done to the target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// What it is, in the plan's words.
     pub title: String,
@@ -28,7 +28,7 @@ pub struct Step {
 }
 
 /// The kinds of step, in the order in which they come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// The first MiB becomes zeros: from here on the stick is blank.
@@ -47,7 +47,7 @@ pub enum Work {
 }
 
 /// Something that happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// What will be done. Always the first.

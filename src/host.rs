@@ -5,18 +5,37 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 
+/// The kernel's node for asking for loop devices.
+const LOOP_CONTROL: &str = "/dev/loop-control";
+
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
 
+/// What gives a program mounts that nobody else sees and that end with it, and with everything that it has started
+/// (unshare(1)).
+pub const PRIVATE: &[&str] = &[
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount",
+    "--propagation",
+    "private",
+];
+
 /// What this machine can do.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that stands alone"
+)]
 pub struct Host {
     /// Whether the user is root.
     pub root: bool,
@@ -24,6 +43,8 @@ pub struct Host {
     pub loop_devices: bool,
     /// Whether an ordinary user may be root of a namespace, which mkfs needs to make files that belong to root.
     pub user_namespaces: bool,
+    /// Whether something can be mounted where nobody else sees it. Not so in a chroot whose root is no mount.
+    pub private_mounts: bool,
     /// Filesystems the kernel has or can load.
     pub filesystems: BTreeSet<String>,
     /// The version of btrfs-progs, where installed.
@@ -45,17 +66,37 @@ impl Host {
         let root = rustix::process::geteuid().is_root();
         let mut host = Host {
             root,
-            loop_devices: root && Path::new("/dev/loop-control").exists(),
+            // In a container the node may be there for nothing.
+            loop_devices: root
+                && OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(LOOP_CONTROL)
+                    .is_ok(),
             user_namespaces: false,
+            private_mounts: false,
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
             e2fsprogs: None,
             search,
         };
-        host.user_namespaces = root || host.try_user_namespace();
+        host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
+        host.private_mounts = root && host.try_unshare(PRIVATE);
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
         host
+    }
+
+    /// This machine as livestick would find it if root ran it, as far as that can be known before.
+    #[must_use]
+    pub fn as_root(&self) -> Host {
+        Host {
+            root: true,
+            loop_devices: self.loop_devices || Path::new(LOOP_CONTROL).exists(),
+            user_namespaces: true,
+            private_mounts: self.private_mounts || (!self.root && root_is_mounted()),
+            ..self.clone()
+        }
     }
 
     /// Where `program` is.
@@ -90,17 +131,24 @@ impl Host {
         Ok(())
     }
 
-    /// Whether the kernel can mount filesystems of this kind.
-    pub fn mounts(&self, kind: FsKind) -> bool {
-        self.root && self.filesystems.contains(kind.name())
+    /// The places where programs are looked for, as a value of PATH.
+    pub fn path(&self) -> OsString {
+        // Each came from PATH or is written here, so none holds a colon.
+        env::join_paths(&self.search).unwrap_or_default()
     }
 
-    fn try_user_namespace(&self) -> bool {
+    /// Whether filesystems of this kind can be mounted, out of sight.
+    pub fn mounts(&self, kind: FsKind) -> bool {
+        self.private_mounts && self.filesystems.contains(kind.name())
+    }
+
+    fn try_unshare(&self, how: &[&str]) -> bool {
         let Some(unshare) = self.program("unshare") else {
             return false;
         };
         Command::new(unshare)
-            .args(["--map-root-user", "true"])
+            .args(how)
+            .arg("true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -135,6 +183,14 @@ fn parse_version(text: &str) -> Option<Version> {
             let mut numbers = word.split('.');
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
         })
+}
+
+/// Whether `/` is a mount point (fifth field of proc_pid_mountinfo(5)), without which mounts cannot be made private.
+fn root_is_mounted() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some("/"))
 }
 
 /// What `/proc/filesystems` lists, and what the running kernel has as modules.

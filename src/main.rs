@@ -4,18 +4,44 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use livestick::cli::{Cli, Command};
+use clap::error::ErrorKind;
+use livestick::cli::{self, Cli, Command};
 use livestick::command;
 use livestick::report::Exit;
+use livestick::writer;
 
 fn main() -> ExitCode {
-    let exit = match Cli::parse().command {
+    if std::env::args_os().skip(1).eq([writer::NAME]) {
+        return status(writer::run());
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // What was asked for, or the whole help where nothing was.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayVersion
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            ) =>
+        {
+            error.exit()
+        }
+        Err(error) => {
+            let json = std::env::args_os().any(|word| word == "--json");
+            return ExitCode::from(command::usage(cli::reason(&error), json).code());
+        }
+    };
+    status(match cli.command {
         None => command::interface_or_help(),
         Some(Command::Inspect(options)) => command::inspect(&options),
         Some(Command::List(options)) => command::list(&options),
         Some(Command::Write(options)) => command::write(&options),
         Some(Command::Tui(options)) => command::interface(&options),
-    };
+    })
+}
+
+fn status(exit: Result<(), Exit>) -> ExitCode {
     ExitCode::from(match exit {
         Ok(()) => Exit::Verified.code(),
         Err(exit) => exit.code(),

@@ -97,14 +97,18 @@ pub enum Refusal {
     #[error("{0}")]
     Layout(String),
     /// The target is smaller than the image.
-    #[error("{target} has {have}, the image needs {need}; take a larger stick")]
+    #[error(
+        "{target} has {} bytes, the image needs {}; take a larger stick",
+        have.grouped(),
+        need.grouped()
+    )]
     TooSmall {
         /// The target.
         target: PathBuf,
         /// Its size.
-        have: String,
+        have: Bytes,
         /// The image's size.
-        need: String,
+        need: Bytes,
     },
     /// The target is not one, or is in use.
     #[error("{0}")]
@@ -119,6 +123,9 @@ pub enum Refusal {
         /// The package that has it.
         package: &'static str,
     },
+    /// A plan that is not applied as it is.
+    #[error("the plan is not applied: {0}")]
+    Plan(String),
     /// This machine or user cannot do it.
     #[error("{0}")]
     Host(String),

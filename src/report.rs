@@ -6,12 +6,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
 
 /// How a job ended, as the exit status tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// Written and verified.
@@ -20,6 +20,8 @@ pub enum Exit {
     Usage,
     /// Refused; nothing was written.
     Refused,
+    /// The right to write was not given (no password, a wrong one, nobody to ask); nothing was written.
+    Denied,
     /// The image is damaged or does not match; nothing was written.
     Damaged,
     /// Writing failed; the stick is left blank.
@@ -36,7 +38,7 @@ impl Exit {
         match self {
             Exit::Verified => 0,
             Exit::Usage => 2,
-            Exit::Refused => 3,
+            Exit::Refused | Exit::Denied => 3,
             Exit::Damaged => 4,
             Exit::WriteFailed => 5,
             Exit::NotVerified => 6,
@@ -46,7 +48,7 @@ impl Exit {
 }
 
 /// What a stick is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StickState {
     /// As it was: nothing was written.
@@ -55,7 +57,7 @@ pub enum StickState {
     Blank,
     /// Complete: everything the plan listed is on it.
     Complete,
-    /// Not known, because the last write of all failed.
+    /// Not known, because a write of its first MiB failed, and so did making that blank again.
     Unknown,
 }
 
@@ -71,7 +73,7 @@ impl fmt::Display for StickState {
 }
 
 /// Why there is no report.
-#[derive(Clone, Debug, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// How the program ends.
@@ -83,7 +85,7 @@ pub struct Failure {
 }
 
 /// What is known of the bytes on the medium.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict")]
 pub enum Verdict {
     /// Read from the medium past the caches, and equal.
@@ -99,7 +101,7 @@ pub enum Verdict {
 }
 
 /// The digests of one read of the medium.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReadBack {
     /// Bytes that were read.
     pub bytes: Bytes,
@@ -119,7 +121,7 @@ pub struct ReadBack {
 }
 
 /// A filesystem that was made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Made {
     /// "overlay" or "home".
     pub purpose: String,
@@ -134,7 +136,7 @@ pub struct Made {
 }
 
 /// What was written and what was proven.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// How the program ends: verified, or not.
     pub exit: Exit,
@@ -166,7 +168,7 @@ impl fmt::Display for Report {
         writeln!(f, "stick      {}", self.stick)?;
         writeln!(
             f,
-            "image      {}, {}, sha256 {}",
+            "image      {}, {}\nsha256     {}",
             self.image,
             self.image_size.binary(),
             self.sha256
@@ -178,7 +180,7 @@ impl fmt::Display for Report {
                     "read back  {} bytes from the medium, past the caches: verified",
                     back.bytes.grouped()
                 )?;
-                writeln!(f, "           ({proof})")?;
+                writeln!(f, "           {proof}")?;
             }
             Verdict::NotVerified { reason } => {
                 writeln!(
@@ -197,8 +199,9 @@ impl fmt::Display for Report {
         } else {
             writeln!(
                 f,
-                "           {equal} except {} ranges, {} bytes: {}",
+                "           {equal} except {} {}, {} bytes:\n           {}",
                 back.ranges,
+                if back.ranges == 1 { "range" } else { "ranges" },
                 back.changed.grouped(),
                 back.reasons.join(", ")
             )?;

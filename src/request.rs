@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, MIB};
 
@@ -96,7 +96,7 @@ fn fixed(number: &str, unit: u64, text: &str) -> Result<Bytes, SizeError> {
 }
 
 /// A filesystem that livestick makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FsKind {
     /// Checksums on data and metadata, compression.
@@ -166,13 +166,6 @@ pub struct Request {
     pub allow_disk: Option<String>,
     /// Derive every identifier from this text instead of at random.
     pub seed: Option<String>,
-}
-
-impl Request {
-    /// Whether the stick shall hold the image and nothing else, byte for byte.
-    pub fn is_plain(&self) -> bool {
-        self.overlay.is_none() && self.home.is_none() && self.extra_arguments.is_empty()
-    }
 }
 
 #[cfg(test)]

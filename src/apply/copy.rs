@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::apply::flow::{Stage, Stop, flow};
 use crate::digest::hex;
 use crate::disk::buffer::Buffer;
-use crate::image::isomd5::MediaSum;
+use crate::image::isomd5::{Check, MediaSum};
 use crate::patch::{After, Patch, lay, part};
 use crate::units::{Bytes, Extent, MIB};
 
@@ -41,6 +41,8 @@ pub struct Copy<'a> {
     pub patches: &'a [Patch],
     /// The isomd5sum to be computed, where a patch wants one.
     pub media_sum: Option<MediaSum>,
+    /// The sum that is replaced by it: a damaged image must not get one that passes.
+    pub published: Option<Check>,
 }
 
 impl Copy<'_> {
@@ -55,6 +57,7 @@ impl Copy<'_> {
             size,
             patches,
             mut media_sum,
+            mut published,
         } = self;
         let fill = |at: Bytes, chunk: &mut [u8]| {
             image
@@ -65,15 +68,25 @@ impl Copy<'_> {
         let mut head = vec![0; size.min(HEAD).index().unwrap_or(0)];
         fill(Bytes::ZERO, &mut head)?;
         sha256.update(&head);
+        if let Some(check) = &mut published {
+            check.update(Bytes::ZERO, &head);
+        }
         change(patches, Bytes::ZERO, &mut head)?;
         if let Some(sum) = &mut media_sum {
             sum.update(Bytes::ZERO, &head);
         }
 
-        let mut stages: Vec<Stage<'_>> = vec![Box::new(|at, chunk| {
+        let mut stages: Vec<Stage<'_>> = Vec::new();
+        if let Some(check) = &mut published {
+            stages.push(Box::new(|at, chunk| {
+                check.update(at, chunk);
+                Ok(())
+            }));
+        }
+        stages.push(Box::new(|at, chunk| {
             sha256.update(&*chunk);
             change(patches, at, chunk)
-        })];
+        }));
         if let Some(sum) = &mut media_sum {
             stages.push(Box::new(|at, chunk| {
                 sum.update(at, chunk);
@@ -86,6 +99,11 @@ impl Copy<'_> {
         };
         flow(rest, fill, stages, write, cancel)?;
 
+        if published.is_some_and(|check| !check.passes()) {
+            return Err(Stop::Failed(anyhow::anyhow!(
+                "the image is damaged: its bytes do not match the checksum implanted in it; download it again"
+            )));
+        }
         let check = match media_sum {
             None => None,
             Some(sum) => Some(

@@ -4,7 +4,8 @@
 //! Old bytes of a used stick never show through. On a loop device mkfs knows that it stands on old bytes and writes
 //! whatever it relies on; it is told not to discard, because what a stick returns for discarded blocks is not known.
 //! In a scratch file everything that is not data is zero, and the partition's range of the stick image is made zero
-//! before the data goes in.
+//! before the data goes in. The scratch file has no name: programs get it as their standard input and open it through
+//! /proc, and it is gone with this program however that ends.
 
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -14,20 +15,49 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::SeekFrom;
 
 use crate::apply::flow::{CHUNK, Stop};
 use crate::apply::loopdev::LoopDevice;
-use crate::apply::open_for_holes;
-use crate::apply::program::run;
+use crate::apply::program::{INPUT, run, run_on};
 use crate::apply::staging::Staging;
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Medium;
-use crate::host::{Host, programs_of};
+use crate::host::{Host, PRIVATE, programs_of};
 use crate::persistence::tree::Content;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
+
+/// Every superblock that could be taken for a filesystem's lies in the first so many bytes.
+const OLD_SUPERBLOCKS: usize = 1 << 20;
+
+/// What mkfs and the checkers work on.
+#[derive(Clone, Copy, Debug)]
+enum Device<'a> {
+    /// The node of a loop device.
+    Loop(&'a Path),
+    /// A file without a name.
+    Scratch(&'a File),
+}
+
+impl<'a> Device<'a> {
+    /// The path that a program is given.
+    fn name(self) -> &'a Path {
+        match self {
+            Device::Loop(path) => path,
+            Device::Scratch(_) => Path::new(INPUT),
+        }
+    }
+
+    /// The program's standard input.
+    fn input(self) -> Option<&'a File> {
+        match self {
+            Device::Loop(_) => None,
+            Device::Scratch(file) => Some(file),
+        }
+    }
+}
 
 /// Makes filesystems on a target.
 pub struct Maker<'a> {
@@ -59,40 +89,38 @@ impl Maker<'_> {
 
     fn on_loop(&self, filesystem: &Filesystem, staging: &Staging) -> Result<(), Stop> {
         let losetup = self.program("losetup")?;
+        // A filesystem that was here before may have had this very UUID (`--seed`), which mkfs.btrfs then refuses.
+        let start = self
+            .medium
+            .write_at(filesystem.extent.at, &vec![0; OLD_SUPERBLOCKS]);
+        start.context("blanking the start of the partition")?;
         let device = LoopDevice::attach(&losetup, self.target, filesystem.extent)?;
-        self.mkfs(filesystem, device.path(), staging)?;
+        self.mkfs(filesystem, Device::Loop(device.path()), staging)?;
         if filesystem.filling == Filling::Mount {
             self.fill(filesystem, device.path(), staging)?;
         }
         device.flush()?;
         drop(device);
-        // A fresh device has an empty cache: the check reads the medium.
+        // A fresh device has an empty cache, and now the medium's own has nothing of it either.
+        self.medium.flush().map_err(anyhow::Error::from)?;
         let device = LoopDevice::attach(&losetup, self.target, filesystem.extent)?;
-        self.check(filesystem.kind, device.path())
+        self.check(filesystem.kind, Device::Loop(device.path()))
     }
 
     fn in_scratch(&self, filesystem: &Filesystem, staging: &Staging) -> Result<(), Stop> {
         let beside = self.target.parent().filter(|p| !p.as_os_str().is_empty());
-        let scratch = tempfile::Builder::new()
-            .prefix(".livestick-")
-            .suffix(".part")
-            .tempfile_in(beside.unwrap_or(Path::new(".")))
+        let scratch = tempfile::tempfile_in(beside.unwrap_or(Path::new(".")))
             .context("making a scratch file beside the target")?;
         let len = filesystem.extent.len;
-        scratch
-            .as_file()
-            .set_len(len.0)
-            .context("sizing the scratch file")?;
-        self.mkfs(filesystem, scratch.path(), staging)?;
-        self.check(filesystem.kind, scratch.path())?;
-        self.transfer(scratch.as_file(), filesystem.extent)
+        scratch.set_len(len.0).context("sizing the scratch file")?;
+        self.mkfs(filesystem, Device::Scratch(&scratch), staging)?;
+        self.check(filesystem.kind, Device::Scratch(&scratch))?;
+        self.transfer(&scratch, filesystem.extent)
     }
 
     /// Copies the data of a scratch file into `extent` of the target, whose other bytes become zeros.
     fn transfer(&self, scratch: &File, extent: Extent) -> Result<(), Stop> {
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let target = open_for_holes(self.target)?;
-        let zeros = rustix::fs::fallocate(&target, punch, extent.at.0, extent.len.0).is_ok();
+        let zeros = self.medium.make_hole(extent);
         let mut buffer = Buffer::new(CHUNK);
         let mut back = Buffer::new(CHUNK);
         let mut at = 0;
@@ -128,7 +156,12 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn mkfs(&self, filesystem: &Filesystem, device: &Path, staging: &Staging) -> Result<(), Stop> {
+    fn mkfs(
+        &self,
+        filesystem: &Filesystem,
+        device: Device<'_>,
+        staging: &Staging,
+    ) -> Result<(), Stop> {
         let by_mkfs = filesystem.filling == Filling::Mkfs && !filesystem.tree.is_empty();
         let uuid = filesystem.uuid.to_string();
         let label = filesystem.label.as_str();
@@ -147,7 +180,11 @@ impl Maker<'_> {
             }
             FsKind::Ext4 => {
                 command.args(["-q", "-F", "-U", &uuid, "-L", label]);
-                command.args(["-E", "nodiscard,root_owner=0:0"]);
+                // Of the top directory mkfs.ext4 takes only extended attributes from the tree.
+                let top = filesystem.tree.iter().find(|entry| entry.path.is_empty());
+                let owner = top.filter(|_| self.host.root).map(|top| &top.attributes);
+                let (uid, gid) = owner.map_or((0, 0), |a| (a.uid, a.gid));
+                command.args(["-E", &format!("nodiscard,root_owner={uid}:{gid}")]);
                 if self
                     .host
                     .e2fsprogs
@@ -170,7 +207,7 @@ impl Maker<'_> {
                 }
             }
         }
-        run(command.arg(device), self.cancel)?;
+        run_on(command.arg(device.name()), device.input(), self.cancel)?;
         Ok(())
     }
 
@@ -190,15 +227,9 @@ impl Maker<'_> {
             umount "$mount"
         "#;
         let mut command = Command::new(self.program("unshare")?);
-        command.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            SCRIPT,
-            "fill",
-        ]);
+        // The shell looks where this program looked.
+        command.env("PATH", self.host.path());
+        command.args(PRIVATE).args(["sh", "-c", SCRIPT, "fill"]);
         command
             .arg(filesystem.kind.name())
             .arg(device)
@@ -207,11 +238,11 @@ impl Maker<'_> {
             .arg(staging.root())
             .arg(filesystem.subvolume.as_deref().unwrap_or_default());
         command.arg(if filesystem.compressed { "zstd" } else { "" });
-        run(&mut command, self.cancel)?;
+        run(&command, self.cancel)?;
         Ok(())
     }
 
-    fn check(&self, kind: FsKind, device: &Path) -> Result<(), Stop> {
+    fn check(&self, kind: FsKind, device: Device<'_>) -> Result<(), Stop> {
         let (_, check, _) = programs_of(kind);
         let mut command = Command::new(self.program(check)?);
         match kind {
@@ -219,7 +250,7 @@ impl Maker<'_> {
             FsKind::Ext4 => command.args(["-f", "-n"]),
             FsKind::Xfs => command.arg("-n"),
         };
-        run(command.arg(device), self.cancel)?;
+        run_on(command.arg(device.name()), device.input(), self.cancel)?;
         Ok(())
     }
 

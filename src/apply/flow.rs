@@ -63,6 +63,7 @@ pub fn flow<'a>(
             let from = std::mem::replace(&mut chunks, receive);
             scope.spawn(move || pass(stage, &from, &send));
         }
+        let mut taken = Bytes::ZERO;
         // Leaving this loop drops the receiver; every thread then ends at its next send.
         for chunk in chunks {
             if cancel.load(Ordering::Relaxed) {
@@ -70,7 +71,13 @@ pub fn flow<'a>(
             }
             let mut chunk = chunk?;
             take(chunk.at, &mut chunk.buffer, chunk.len)?;
+            taken += Bytes(chunk.len as u64);
             let _ = give_back.try_send(chunk.buffer);
+        }
+        if taken != extent.len {
+            // No stage drops a chunk without a word; if one ever does, nothing may be called whole.
+            let missing = extent.len - taken;
+            return Err(anyhow::anyhow!("{missing} bytes were lost on the way").into());
         }
         Ok(())
     })

@@ -6,7 +6,8 @@
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
 //! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
 //! 3. Everything is read back from the medium. What differs ends the job with a blank stick.
-//! 4. The first MiB, its first 4 KiB last of all: they hold the boot record and the head of the partition table.
+//! 4. The first MiB, its first 4 KiB last of all: they hold the boot record and the head of the partition table. If
+//!    this fails, or is not what is read back, it becomes zeros again.
 //!
 //! Every write is listed in the plan; what is written comes from the image file and the plan alone.
 
@@ -14,30 +15,32 @@ pub mod copy;
 pub mod filesystem;
 pub mod flow;
 mod loopdev;
+mod opening;
+mod outcome;
 mod program;
 mod staging;
 pub mod verify;
 
-use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 
 use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::verify::{Digests, read_back};
-use crate::disk::direct::{Bypass, Kind, Medium, MediumError};
+use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
-use crate::disk::{Identity, System, rescan};
+use crate::disk::{System, rescan};
 use crate::event::{Event, Step, Work};
 use crate::host::Host;
-use crate::image::isomd5::MediaSum;
+use crate::image::Version;
+use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
-use crate::plan::boot::MediaCheck;
-use crate::report::{Exit, Failure, Made, ReadBack, Report, StickState, Verdict};
+use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::units::Bytes;
 
 /// The part of the first MiB that is written after the rest of it: whole sectors of every medium.
@@ -67,6 +70,7 @@ pub fn run(
         done: Bytes::ZERO,
         current: 0,
         state: StickState::Untouched,
+        created: false,
     };
     let began = Instant::now();
     let ended = job.run();
@@ -119,10 +123,10 @@ impl From<MediumError> for End {
 impl End {
     fn into_failure(self, state: StickState) -> Failure {
         let (exit, message) = match self {
-            End::Refused(error) => (Exit::Refused, format!("{error:#}")),
+            End::Refused(error) => (Exit::Refused, told(&error)),
             End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
-            End::Write(error) => (Exit::WriteFailed, format!("{error:#}")),
-            End::Verify(error) => (Exit::NotVerified, format!("{error:#}")),
+            End::Write(error) => (Exit::WriteFailed, told(&error)),
+            End::Verify(error) => (Exit::NotVerified, told(&error)),
         };
         Failure {
             exit,
@@ -131,6 +135,22 @@ impl End {
         }
     }
 }
+
+/// An error with its causes, none said twice: errors of this program name their source in their own text.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// What was copied, what was read back, how much of that came from the medium, and the filesystems.
+type Written = (Copied, Digests, Option<Bytes>, Vec<Made>);
 
 struct Job<'a> {
     plan: &'a Plan,
@@ -144,41 +164,91 @@ struct Job<'a> {
     /// The step that is at work.
     current: usize,
     state: StickState,
+    /// Whether the target is a file that this job made.
+    created: bool,
 }
 
 impl Job<'_> {
     fn run(&mut self) -> Result<Report, End> {
-        let plan = self.plan;
-        let image = fs::File::open(&plan.image.path)
-            .with_context(|| format!("opening the image {}", plan.image.path.display()))
-            .map_err(End::Refused)?;
-        let medium = self.open().map_err(End::Refused)?;
+        let ended = self.open_and_write();
+        if ended.is_err() && self.created && self.state == StickState::Untouched {
+            // Nothing was written, so there is to be no file either.
+            let _ = fs::remove_file(&self.plan.target.path);
+        }
+        ended
+    }
+
+    fn open_and_write(&mut self) -> Result<Report, End> {
+        let image = opening::image(self.plan).map_err(End::Refused)?;
+        let medium = opening::target(self.plan, &System::real()).map_err(End::Refused)?;
+        self.created = self.plan.target.kind == Kind::NewFile;
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(End::Cancelled);
+        }
+        if medium.cached_below() {
+            self.past_the_cache(&medium);
+        }
+        let written = self.write(&image, &medium);
+        if written.is_err() && self.state != StickState::Blank {
+            let blank = self.blank(&medium);
+            self.state = match blank {
+                Ok(()) => StickState::Blank,
+                Err(_) => StickState::Unknown,
+            };
+        }
+        let mut notes = Vec::new();
+        let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
+        let verdict = outcome::verdict(&medium, self.plan.image.size, given);
+        // After a failure too: the kernel must not go on showing what was there before.
+        Self::let_go(medium, &mut notes);
+        let (copied, digests, _, made) = written?;
+        let (plan, state) = (self.plan, self.state);
+        Ok(outcome::report(
+            plan, state, copied, digests, verdict, made, notes,
+        ))
+    }
+
+    /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
+    fn past_the_cache(&self, medium: &Medium) {
+        if let Some(losetup) = self.host.program("losetup") {
+            let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
+            let _ = program::run_always(Command::new(losetup).args(how));
+        }
+    }
+
+    /// Makes the first MiB zeros.
+    fn blank(&self, medium: &Medium) -> Result<(), MediumError> {
+        let head = self.plan.image.size.min(HEAD).index().unwrap_or(0);
+        medium.write_at(Bytes::ZERO, &vec![0; head])?;
+        medium.flush()
+    }
+
+    fn write(&mut self, image: &fs::File, medium: &Medium) -> Result<Written, End> {
+        self.start(Work::Blank);
+        // From the first byte of this write on the stick is no longer what it was.
+        self.state = StickState::Unknown;
+        self.blank(medium)?;
+        self.state = StickState::Blank;
+        self.finish();
+
+        self.start(Work::Copy);
+        let copied = self.copy(image, medium)?;
+        self.finish();
+        let made = self.filesystems(medium)?;
+
+        self.start(Work::ReadBack);
+        let (digests, mut given) = self.read_back(medium, &copied)?;
+        self.compare(&digests, &copied)?;
+        self.finish();
+        // The last moment at which stopping is a matter of course.
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
         }
 
-        self.start(Work::Blank);
-        // From the first byte of this write on the stick is no longer what it was.
-        self.state = StickState::Blank;
-        let head = plan.image.size.min(HEAD).index().unwrap_or(0);
-        medium.write_at(Bytes::ZERO, &vec![0; head])?;
-        medium.flush()?;
-        self.finish();
-
-        self.start(Work::Copy);
-        let copied = self.copy(&image, &medium)?;
-        self.finish();
-        let made = self.filesystems(&medium)?;
-
-        self.start(Work::ReadBack);
-        let (digests, mut given) = self.read_back(&medium, &copied)?;
-        self.compare(&digests, &copied)?;
-        self.finish();
-
         self.start(Work::FirstMib);
-        self.write_head(&medium, &copied.head)?;
+        self.write_head(medium, &copied.head)?;
         self.state = StickState::Complete;
-        let proof = ReadProof::start(&medium);
+        let proof = ReadProof::start(medium);
         let mut back = crate::disk::buffer::Buffer::new(copied.head.len());
         medium
             .read_at(Bytes::ZERO, &mut back)
@@ -190,56 +260,7 @@ impl Job<'_> {
         }
         given = given.and_then(|given| Some(given + proof.bytes_from_medium()?));
         self.finish();
-
-        let mut notes = Vec::new();
-        let verdict = self.verdict(&medium, given);
-        Self::let_go(medium, &mut notes);
-        Ok(self.report(copied, &digests, verdict, made, notes))
-    }
-
-    /// Locks and opens the target, and makes sure that it is what the plan saw.
-    fn open(&self) -> anyhow::Result<Medium> {
-        let target = &self.plan.target;
-        let system = System::real();
-        if let Some(pinned) = &target.identity {
-            self.still(pinned, &system)?;
-        }
-        crate::disk::mounts::unmount(&target.unmount)?;
-        let medium = Medium::open(&target.path, target.kind)?;
-        if target.kind == Kind::NewFile {
-            medium.set_len(target.size)?;
-        }
-        if let Some(pinned) = &target.identity {
-            if medium.dev() != pinned.dev {
-                bail!(
-                    "{} is another one than the plan saw; plan again",
-                    target.path.display()
-                );
-            }
-            self.still(pinned, &system)?;
-        }
-        if medium.size() != target.size {
-            bail!(
-                "{} had {} bytes when the plan was made and has {} now; plan again",
-                target.path.display(),
-                target.size,
-                medium.size()
-            );
-        }
-        Ok(medium)
-    }
-
-    /// Makes sure that the target is the one whose identity was pinned.
-    fn still(&self, pinned: &Identity, system: &System) -> anyhow::Result<()> {
-        let target = &self.plan.target;
-        let now = if target.kind == Kind::Disk {
-            pinned.now(system)?
-        } else {
-            let meta = fs::metadata(&target.path)
-                .with_context(|| format!("looking at {}", target.path.display()))?;
-            Identity::of_file(&meta)
-        };
-        Ok(pinned.compare(&now)?)
+        Ok((copied, digests, given, made))
     }
 
     fn copy(&mut self, image: &fs::File, medium: &Medium) -> Result<Copied, End> {
@@ -252,7 +273,13 @@ impl Job<'_> {
             media_sum: plan
                 .image
                 .media_sum
-                .map(|(volume, supported)| MediaSum::new(volume, supported)),
+                .as_ref()
+                .map(|sum| MediaSum::new(sum.volume, sum.published.supported)),
+            published: plan
+                .image
+                .media_sum
+                .as_ref()
+                .map(|sum| Check::new(sum.volume, &sum.published)),
         };
         let copied = copy.run(
             |at, buffer, len| {
@@ -262,6 +289,16 @@ impl Job<'_> {
             },
             cancel,
         )?;
+        let now = image
+            .metadata()
+            .context("looking at the image")
+            .map_err(End::Write)?;
+        if Version::of(&now) != plan.image.version {
+            return Err(End::Write(anyhow!(
+                "the image {} was changed while it was read; wait until it is complete and write it again",
+                plan.image.path.display()
+            )));
+        }
         for behind in &plan.behind {
             medium.write_at(behind.at, &behind.bytes)?;
             self.progress(behind.bytes.len());
@@ -282,6 +319,8 @@ impl Job<'_> {
         for (partition, filesystem) in plan.filesystems.iter().enumerate() {
             self.start(Work::Format { partition });
             let checked_by = maker.make(filesystem).map_err(|stop| match stop {
+                // Ctrl-C can reach a program before it has a process group of its own.
+                Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
                 Stop::Failed(error) => Stop::Failed(
                     error.context(format!("making the {} filesystem", filesystem.purpose)),
                 ),
@@ -358,46 +397,15 @@ impl Job<'_> {
 
     fn write_head(&mut self, medium: &Medium, head: &[u8]) -> Result<(), End> {
         let first = FIRST.min(head.len());
+        // If a write fails nobody knows how much of it is on the medium.
+        self.state = StickState::Unknown;
         medium.write_at(Bytes(first as u64), &head[first..])?;
         medium.flush()?;
         self.progress(head.len() - first);
-        // If this write fails nobody knows how much of it is on the medium.
-        self.state = StickState::Unknown;
         medium.write_at(Bytes::ZERO, &head[..first])?;
         medium.flush()?;
         self.progress(first);
         Ok(())
-    }
-
-    fn verdict(&self, medium: &Medium, given: Option<Bytes>) -> Verdict {
-        let size = self.plan.image.size;
-        if let Bypass::None(why) = medium.bypass() {
-            return Verdict::NotVerified {
-                reason: format!("{why}, so it cannot be known that the medium was read"),
-            };
-        }
-        let counted = if medium.is_disk() {
-            "read from the disk"
-        } else {
-            "fetched from storage"
-        };
-        match given {
-            Some(given) if given >= size => Verdict::Verified {
-                proof: format!(
-                    "direct reads; the kernel counted {} bytes {counted}",
-                    given.grouped()
-                ),
-            },
-            Some(given) => Verdict::NotVerified {
-                reason: format!(
-                    "the kernel counted only {} bytes {counted}",
-                    given.grouped()
-                ),
-            },
-            None => Verdict::NotVerified {
-                reason: "the kernel does not count what it reads".into(),
-            },
-        }
     }
 
     /// Closes the target and shows the kernel its new table.
@@ -412,47 +420,6 @@ impl Job<'_> {
                 drop(lock);
             }
             Err(error) => notes.push(error.to_string()),
-        }
-    }
-
-    fn report(
-        &self,
-        copied: Copied,
-        digests: &Digests,
-        verdict: Verdict,
-        made: Vec<Made>,
-        notes: Vec<String>,
-    ) -> Report {
-        let plan = self.plan;
-        let verified = matches!(verdict, Verdict::Verified { .. });
-        Report {
-            exit: if verified {
-                Exit::Verified
-            } else {
-                Exit::NotVerified
-            },
-            state: self.state,
-            stick: format!(
-                "{}   {}",
-                plan.target.path.display(),
-                plan.target.description
-            ),
-            image: plan.image.name.clone(),
-            image_size: plan.image.size,
-            sha256: copied.sha256,
-            read_back: ReadBack {
-                bytes: plan.image.size,
-                verdict,
-                as_written: digests.as_written.clone(),
-                restored: digests.restored.clone(),
-                ranges: plan.patches.len(),
-                changed: plan.changed(),
-                reasons: plan.reasons(),
-            },
-            made,
-            boot: boot_lines(plan),
-            notes,
-            seconds: 0.0,
         }
     }
 
@@ -489,34 +456,21 @@ impl Job<'_> {
     }
 }
 
-/// How the stick starts, as far as it follows from what was written.
-fn boot_lines(plan: &Plan) -> Vec<String> {
-    let boot = &plan.boot;
-    let mut first = boot.firmware.join(" and ");
-    if !boot.arguments.is_empty() {
-        first += ": persistent by default";
-    }
-    let mut lines = vec![first];
-    let withouts: Vec<&String> = boot
-        .files
-        .iter()
-        .filter_map(|file| file.without.as_ref())
-        .collect();
-    if let Some(without) = withouts.first() {
-        lines.push(format!("'{without}' is in the menu"));
-    }
-    match boot.media_check {
-        MediaCheck::None => {}
-        MediaCheck::Kept => lines.push("the media check is as published".into()),
-        MediaCheck::Reimplanted => lines.push("the media check is computed for this stick".into()),
-    }
-    lines
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Opens a file for punching holes; the medium itself offers only reads and writes.
-pub(crate) fn open_for_holes(path: &Path) -> anyhow::Result<fs::File> {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = std::io::Error::other("no luck");
+        let error = MediumError::Flush {
+            path: "/dev/sdx".into(),
+            source,
+        };
+        let error = anyhow::Error::from(error).context("making the overlay filesystem");
+        assert_eq!(
+            told(&error),
+            "making the overlay filesystem: flushing /dev/sdx to the medium: no luck; what is on it is not known"
+        );
+    }
 }

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Running the distribution's programs: quietly, stoppable, and with their last words in the error.
+//!
+//! A program gets a process group of its own. So Ctrl-C on a terminal reaches livestick alone, which then ends the
+//! program and whatever that has started; otherwise a filesystem would fail to be made where the user wanted to stop.
+//! When livestick itself is killed, the kernel ends the program too (`setpriv --pdeathsig`, util-linux 2.33): nothing
+//! goes on writing to a stick that somebody is about to pull out or write again.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::apply::flow::Stop;
 
@@ -18,16 +26,30 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const LAST_WORDS: usize = 600;
 
 /// Runs `command` to its end and gives its output; a status other than 0 is an error. Stopping kills it.
-pub fn run(command: &mut Command, cancel: &AtomicBool) -> Result<String, Stop> {
+pub fn run(command: &Command, cancel: &AtomicBool) -> Result<String, Stop> {
+    run_on(command, None, cancel)
+}
+
+/// The same with a file as standard input, which the program can open as [`INPUT`].
+pub fn run_on(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+) -> Result<String, Stop> {
     let name = command.get_program().to_string_lossy().into_owned();
     let name = name.rsplit('/').next().unwrap_or_default().to_owned();
     let output = tempfile::tempfile().context("making a file for a program's output")?;
-    let clone = |file: &File| file.try_clone().context("sharing a program's output");
+    let clone = |file: &File| file.try_clone().context("sharing a file with a program");
+    let mut command = tied(command);
     command
-        .stdin(Stdio::null())
+        .stdin(match input {
+            Some(file) => clone(file)?.into(),
+            None => Stdio::null(),
+        })
         .stdout(clone(&output)?)
         .stderr(clone(&output)?)
-        .env("LC_ALL", "C");
+        .env("LC_ALL", "C")
+        .process_group(0);
     let mut child = command
         .spawn()
         .with_context(|| format!("starting {name}"))?;
@@ -39,18 +61,60 @@ pub fn run(command: &mut Command, cancel: &AtomicBool) -> Result<String, Stop> {
             break status;
         }
         if cancel.load(Ordering::Relaxed) {
-            // It may have ended meanwhile, which is as good.
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child);
             return Err(Stop::Cancelled);
         }
         thread::sleep(PATIENCE);
     };
     let text = read(output)?;
     if !status.success() {
+        // Somebody may have ended it with the same signal.
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Stop::Cancelled);
+        }
         return Err(fail(&name, &status.to_string(), &text).into());
     }
     Ok(text)
+}
+
+/// The name under which a program finds its standard input as a file.
+pub const INPUT: &str = "/proc/self/fd/0";
+
+/// Ends a program and everything it has started. It may have ended meanwhile, which is as good.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// `command`, to be ended by the kernel when the thread that started it ends; where there is no program that does
+/// this, the command as it is.
+fn tied(command: &Command) -> Command {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let tie = ["--pdeathsig", "KILL"];
+    let works = *WORKS.get_or_init(|| {
+        let mut try_it = Command::new("setpriv");
+        try_it.args(tie).arg("true").stdin(Stdio::null());
+        let status = try_it.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    });
+    let mut tied = if works {
+        let mut tied = Command::new("setpriv");
+        tied.args(tie).arg(command.get_program());
+        tied
+    } else {
+        Command::new(command.get_program())
+    };
+    tied.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    tied
 }
 
 fn read(mut output: File) -> anyhow::Result<String> {
@@ -80,10 +144,60 @@ fn fail(name: &str, status: &str, text: &str) -> anyhow::Error {
 }
 
 /// Like [`run`], for what must not be left undone when the user stops the job.
-pub fn run_always(command: &mut Command) -> anyhow::Result<String> {
+pub fn run_always(command: &Command) -> anyhow::Result<String> {
     match run(command, &AtomicBool::new(false)) {
         Ok(text) => Ok(text),
         Err(Stop::Failed(error)) => Err(error),
         Err(Stop::Cancelled) => bail!("stopped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn last_words_are_in_the_error() {
+        let never = AtomicBool::new(false);
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; exit 3"]);
+        let Err(Stop::Failed(error)) = run(&command, &never) else {
+            panic!("it did not fail");
+        };
+        assert_eq!(error.to_string(), "sh ended with exit status: 3: one / two");
+    }
+
+    #[test]
+    fn stopping_a_shell_stops_what_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let number = directory.path().join("number");
+        let cancel = AtomicBool::new(false);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                while !number.exists() && start.elapsed() < Duration::from_secs(10) {
+                    thread::sleep(PATIENCE);
+                }
+                cancel.store(true, Ordering::Relaxed);
+            });
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", "sleep 60 & echo $! >$1.new; mv $1.new $1; wait", "sh"])
+                .arg(&number);
+            run(&command, &cancel)
+        });
+        assert!(matches!(ended, Err(Stop::Cancelled)));
+        let number = std::fs::read_to_string(number).unwrap();
+        let gone = || {
+            // Killed, but perhaps not yet waited for by whoever inherited it.
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", number.trim()));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+        };
+        let start = Instant::now();
+        while !gone() && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(PATIENCE);
+        }
+        assert!(gone());
     }
 }

@@ -15,6 +15,8 @@ use crate::persistence::tree::{Content, Entry};
 #[derive(Debug)]
 pub struct Staging {
     directory: TempDir,
+    /// The tree's directories, outer ones first.
+    directories: Vec<PathBuf>,
 }
 
 impl Staging {
@@ -26,7 +28,16 @@ impl Staging {
             .tempdir()
             .context("making a directory for what goes into the filesystem")?;
         fs::create_dir(directory.path().join("root")).context("making a staging directory")?;
-        let staging = Staging { directory };
+        let root_of_tree = directory.path().join("root");
+        let directories = tree
+            .iter()
+            .filter(|entry| entry.content == Content::Directory)
+            .map(|entry| root_of_tree.join(&entry.path))
+            .collect();
+        let staging = Staging {
+            directory,
+            directories,
+        };
         fs::set_permissions(staging.root(), Permissions::from_mode(0o755))
             .context("setting the mode of a staging directory")?;
         for entry in tree {
@@ -114,10 +125,45 @@ impl Staging {
     }
 }
 
+impl Drop for Staging {
+    /// Nobody but root can empty a directory that is not writable, as `/` itself is in Fedora.
+    fn drop(&mut self) {
+        for path in &self.directories {
+            // What cannot be opened stays behind; there is nobody to tell.
+            let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
+        }
+    }
+}
+
 fn set_xattrs(path: &Path, entry: &Entry) -> anyhow::Result<()> {
     for (name, value) in &entry.attributes.xattrs {
         rustix::fs::lsetxattr(path, name.as_str(), value, XattrFlags::empty())
             .with_context(|| format!("setting the attribute {name}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::tree::Attributes;
+
+    #[test]
+    fn a_tree_with_closed_directories_is_laid_out_and_goes_away() {
+        let closed = Attributes::plain(0o555);
+        let tree = [
+            Entry::directory("state", closed.clone()),
+            Entry::directory("state/upper", closed.clone()),
+            Entry::file("state/upper/file", "text".into(), Attributes::plain(0o644)),
+        ];
+        let root = rustix::process::geteuid().is_root();
+        let staging = Staging::new(&tree, root).unwrap();
+        let upper = staging.root().join("state/upper");
+        let mode = fs::metadata(&upper).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o555);
+        assert_eq!(fs::read_to_string(upper.join("file")).unwrap(), "text");
+        let place = staging.directory.path().to_owned();
+        drop(staging);
+        assert!(!place.exists());
+    }
 }

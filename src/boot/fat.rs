@@ -284,8 +284,11 @@ impl Table<'_> {
             let first = high << 16 | u16_at(record, 26);
             let place = at + i as u64 * 32;
             if attributes & 0x10 != 0 {
-                if !record.starts_with(b". ") && !record.starts_with(b".. ") {
+                if !record.starts_with(b".          ") && !record.starts_with(b"..         ") {
                     self.directory(first, depth + 1)?;
+                } else if first != 0 && !(2..self.clusters + 2).contains(&first) {
+                    // They can be followed under a long name; 0 stands for the root.
+                    return Err(wrong(place, "a directory lies outside the volume"));
                 }
                 continue;
             }

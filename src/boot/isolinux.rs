@@ -31,7 +31,12 @@ pub fn edit(text: &str, arguments: &Arguments, room: Bytes) -> Result<Edited, Ed
         let edited = config.build(arguments, base, without, steps)?;
         Ok(squeeze(&edited, steps))
     })?;
-    Ok(describe(text, steps, arguments))
+    let edited = describe(text, steps, arguments);
+    if arguments.persist() && !edited.entries.iter().any(|entry| entry.persistent) {
+        // The one append line of all entries is that of an entry without persistence: it cannot be both.
+        return Err(EditError::NoLiveEntry);
+    }
+    Ok(edited)
 }
 
 /// The files that `text` includes, as it names them, in order.

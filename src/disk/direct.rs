@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, OFlags, StatxFlags};
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
 pub use super::fault::MediumError;
@@ -24,7 +24,7 @@ use super::{DevNumber, System, sysfs};
 use crate::units::Bytes;
 
 /// What a medium is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A whole disk.
@@ -65,8 +65,12 @@ impl Medium {
         if kind == Kind::NewFile {
             create(path)?;
         }
-        let lock = Lock::take(path)?;
-        Medium::open_locked(lock, kind)
+        let opened = Lock::take(path).and_then(|lock| Medium::open_locked(lock, kind));
+        if opened.is_err() && kind == Kind::NewFile {
+            // Made a moment ago, and empty.
+            let _ = std::fs::remove_file(path);
+        }
+        opened
     }
 
     /// Opens what `lock` is a lock on.
@@ -168,6 +172,13 @@ impl Medium {
     /// Whether reads go past the page cache.
     pub fn bypass(&self) -> &Bypass {
         &self.bypass
+    }
+
+    /// Whether it is a loop device that reads its file through the page cache (`loop/dio` is 0; kernel,
+    /// Documentation/ABI/testing/sysfs-block-loop): past the device's cache, but not past the file's.
+    pub fn cached_below(&self) -> bool {
+        let dir = System::real().sys.join(format!("dev/block/{}", self.dev));
+        self.is_disk && sysfs::number(&dir.join("loop/dio")) == Some(0)
     }
 
     /// I/O of whole, aligned grains needs no detour. The memory must be a [`Buffer`].

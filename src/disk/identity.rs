@@ -8,13 +8,13 @@ use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{DevNumber, Disk, DiskError, System};
 use crate::units::Bytes;
 
 /// What tells a disk, or a file that stands for one, from every other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The disk's number, or that of the file system a file is on.
     pub dev: DevNumber,
@@ -33,7 +33,7 @@ pub struct Identity {
 /// A target that is not the one that was meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error(
-    "the target is not the one the plan was made for: its {what} was {was} and is {is}; nothing was written, list the disks again"
+    "the target is not the one the plan was made for: its {what} was {was} and is {is}; list the disks again"
 )]
 pub struct Changed {
     /// "size", "serial number", …

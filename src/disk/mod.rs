@@ -17,7 +17,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub mod buffer;
 pub mod bus;
@@ -39,6 +39,7 @@ mod sysfs;
 
 pub mod target;
 mod transfer;
+mod udev;
 mod used;
 
 pub use bus::Bus;
@@ -57,6 +58,8 @@ pub struct System {
     pub proc: PathBuf,
     /// Device nodes, `/dev`.
     pub dev: PathBuf,
+    /// What runs, udev among it, `/run`.
+    pub run: PathBuf,
 }
 
 impl System {
@@ -65,12 +68,13 @@ impl System {
         System::at(Path::new("/"))
     }
 
-    /// A machine whose three trees lie in `root`.
+    /// A machine whose four trees lie in `root`.
     pub fn at(root: &Path) -> System {
         System {
             sys: root.join("sys"),
             proc: root.join("proc"),
             dev: root.join("dev"),
+            run: root.join("run"),
         }
     }
 }
@@ -147,6 +151,14 @@ impl fmt::Display for DevNumber {
 impl Serialize for DevNumber {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DevNumber {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<DevNumber, D::Error> {
+        let text = String::deserialize(from)?;
+        DevNumber::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("'{text}' is no device number")))
     }
 }
 

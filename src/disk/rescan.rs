@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Showing the kernel a new partition table.
 //!
-//! util-linux's `blockdev` asks the kernel to read the table; where that is refused (a loop device without partition
-//! scanning, a kernel that does not know the table), `partx` reads it and names the partitions to the kernel one by
-//! one. Both open the disk themselves, so the exclusive [`super::direct::Medium`] must have been released. That the
-//! kernel still has the old table harms nothing that was written: it is a note, no error.
+//! util-linux's `blockdev` asks the kernel to read the table; where that is refused (a kernel that does not know the
+//! table), `partx` reads it and names the partitions to the kernel one by one. Both open the disk themselves, so the
+//! exclusive [`super::direct::Medium`] must have been released. That the kernel still has the old table harms nothing
+//! that was written: it is a note, no error.
+//!
+//! A loop device that was attached without partition scanning is left without partitions, as its owner wanted it. The
+//! kernel forgets those of a scanning one when it is detached (`drivers/block/loop.c`, `__loop_clr_fd`); those that
+//! `partx` names to another stay, and show up on whatever is attached next.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -14,6 +19,9 @@ use super::shown;
 
 /// Makes the kernel see the partitions on the disk at `path`; otherwise says why it does not.
 pub fn rescan(path: &Path) -> Result<(), String> {
+    if is_loop_without_partitions(path) {
+        return Ok(());
+    }
     let tries = [("blockdev", "--rereadpt"), ("partx", "--update")];
     let mut said = Vec::new();
     for (tool, option) in tries {
@@ -28,6 +36,15 @@ pub fn rescan(path: &Path) -> Result<(), String> {
         "the system may see the new partitions only after {} is plugged in again ({said})",
         shown(path)
     ))
+}
+
+/// Whether `path` is a loop device without `LO_FLAGS_PARTSCAN` (sysfs, `loop/partscan`).
+fn is_loop_without_partitions(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let attribute = Path::new("/sys/class/block")
+        .join(name)
+        .join("loop/partscan");
+    fs::read(attribute).is_ok_and(|value| value.starts_with(b"0"))
 }
 
 fn run(tool: &str, option: &str, path: &Path) -> io::Result<Output> {

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::buffer::{ALIGN, Buffer};
@@ -42,6 +43,13 @@ impl Medium {
             self.read_through_buffer(at, buf)
         };
         done.map_err(|e| self.io("reading", at, len, e))
+    }
+
+    /// Makes a range of a file zeros without writing them; false where that cannot be had, and nothing changed. A
+    /// disk is never asked: what it returns for discarded blocks is its own affair.
+    pub fn make_hole(&self, extent: Extent) -> bool {
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        !self.is_disk && rustix::fs::fallocate(&self.file, punch, extent.at.0, extent.len.0).is_ok()
     }
 
     fn goes_straight(&self, at: Bytes, memory: &[u8]) -> bool {
@@ -181,6 +189,22 @@ mod tests {
             medium.flush().unwrap();
             prop_assert!(std::fs::read(&path).unwrap() == model);
         }
+    }
+
+    #[test]
+    fn a_hole_is_zeros_and_nothing_around_it_changes() {
+        let (_dir, path) = new_file();
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let medium = Medium::open(&path, Kind::File).unwrap();
+        let hole = Extent {
+            at: Bytes(8192),
+            len: Bytes(65536),
+        };
+        assert!(medium.make_hole(hole));
+        let now = std::fs::read(&path).unwrap();
+        let mut expected = vec![7; 1 << 20];
+        expected[8192..8192 + 65536].fill(0);
+        assert!(now == expected);
     }
 
     #[test]

@@ -44,7 +44,7 @@ const SUMS_LEN: usize = 60;
 const NOTICE: &str = "THIS IS NOT THE SAME AS RUNNING MD5SUM ON THIS ISO!!";
 
 /// A sum as it is found in an image.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Implanted {
     /// The digest of the whole, 32 hexadecimal digits as implanted.
     pub md5: String,
@@ -244,6 +244,39 @@ impl MediaSum {
             .get_mut(..text.len())?
             .copy_from_slice(text.as_bytes());
         Some(field)
+    }
+}
+
+/// The media check of an image, while it is read for another purpose.
+#[derive(Clone)]
+pub struct Check {
+    run: Run,
+    broken: bool,
+    expected: String,
+}
+
+impl Check {
+    /// For a volume of `volume` blocks with this sum implanted.
+    pub fn new(volume: Block, sum: &Implanted) -> Check {
+        Check {
+            run: Run::new(volume, sum.skip_sectors, 0),
+            broken: false,
+            expected: sum.md5.to_ascii_lowercase(),
+        }
+    }
+
+    /// Takes the bytes of the image from `at` on, as [`MediaSum::update`] does.
+    pub fn update(&mut self, at: Bytes, chunk: &[u8]) {
+        if self.run.next >= self.run.total {
+            return;
+        }
+        self.broken |= at.0 != self.run.next;
+        self.run.update(chunk, |_, _, _| {});
+    }
+
+    /// Whether all of the summed part went by and is what was summed.
+    pub fn passes(self) -> bool {
+        !self.broken && self.run.next >= self.run.total && self.run.finish() == self.expected
     }
 }
 
@@ -491,6 +524,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_check_in_passing_says_what_checkisomd5_says() {
+        let dir = tempfile::tempdir().unwrap();
+        image(dir.path(), "whole.iso", 1_500_000, &[]);
+        let good = implant(dir.path(), "whole.iso", false);
+        let passes = |image: &[u8]| {
+            let implanted = Implanted::parse(&field(&good)).unwrap();
+            let mut check = Check::new(space(&good), &implanted);
+            for (i, piece) in image.chunks(100_000).enumerate() {
+                check.update(Bytes(i as u64 * 100_000), piece);
+            }
+            check.passes()
+        };
+        assert!(checkisomd5(&dir.path().join("whole.iso")));
+        assert!(passes(&good));
+        let mut bad = good.clone();
+        bad[1_000_000] ^= 1;
+        let path = dir.path().join("bad.iso");
+        std::fs::write(&path, &bad).unwrap();
+        assert!(!checkisomd5(&path));
+        assert!(!passes(&bad));
+        assert!(!passes(&good[..1_000_000]));
     }
 
     #[test]

@@ -18,12 +18,14 @@ pub mod squashfs;
 pub mod stack;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::image::boot_file::{Config, Esp, Loader};
+use crate::disk::DevNumber;
+use crate::image::boot_file::{Config, Esp};
 use crate::image::eltorito::Platform;
 use crate::image::initrd::Initrd;
 use crate::image::iso9660::Iso;
@@ -72,6 +74,30 @@ pub struct RootTree {
     pub unread: Option<String>,
 }
 
+/// Which bytes were looked at: the file, and when it was last written to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    dev: DevNumber,
+    inode: u64,
+    size: Bytes,
+    /// When its content changed last: seconds since 1970, and nanoseconds of that second.
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Version {
+    /// That of an open file.
+    pub fn of(meta: &Metadata) -> Version {
+        Version {
+            dev: DevNumber::from_raw(meta.dev()),
+            inode: meta.ino(),
+            size: Bytes(meta.size()),
+            seconds: meta.mtime(),
+            nanoseconds: meta.mtime_nsec(),
+        }
+    }
+}
+
 /// A live image.
 #[derive(Serialize)]
 pub struct Image {
@@ -114,16 +140,21 @@ pub struct Image {
     /// The ISO 9660 trees.
     #[serde(skip)]
     pub iso: Iso,
+    /// What all this is known of.
+    #[serde(skip)]
+    pub version: Version,
     #[serde(skip)]
     source: Source,
 }
 
-/// Where images keep their kernels and initrds: lorax, kiwi, isolinux of lorax and of livecd-creator, the others.
-const KERNELS: [(&str, &str); 7] = [
+/// Where images keep their kernels and initrds: lorax, kiwi, isolinux of lorax and of livecd-creator, grub-mkrescue's
+/// own `/boot` (its users put theirs there), the others.
+const KERNELS: [(&str, &str); 8] = [
     ("/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"),
     ("/boot/x86_64/loader/linux", "/boot/x86_64/loader/initrd"),
     ("/isolinux/vmlinuz", "/isolinux/initrd.img"),
     ("/isolinux/vmlinuz0", "/isolinux/initrd0.img"),
+    ("/boot/vmlinuz", "/boot/initrd.img"),
     ("/live/vmlinuz", "/live/initrd.img"),
     ("/casper/vmlinuz", "/casper/initrd"),
     (
@@ -171,7 +202,7 @@ impl Image {
             why: error.to_string(),
         };
         let real = path.canonicalize().map_err(unreadable)?;
-        let file = File::open(&real).map_err(unreadable)?;
+        let file = open(&real).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(Refusal::NotAnIso {
@@ -179,10 +210,11 @@ impl Image {
                 why: "it is not a regular file".into(),
             });
         }
-        Image::read(real, Source::new(file, Bytes(metadata.len())))
+        let source = Source::new(file, Bytes(metadata.len()));
+        Image::read(real, source, Version::of(&metadata))
     }
 
-    fn read(path: PathBuf, source: Source) -> Result<Image, Refusal> {
+    fn read(path: PathBuf, source: Source, version: Version) -> Result<Image, Refusal> {
         let damaged = |error: ReadError| Refusal::Damaged {
             path: path.clone(),
             why: error.to_string(),
@@ -244,14 +276,7 @@ impl Image {
             }
         }
         boot_file::judge(&mut configs, table.boots_bios(), table.boots_uefi());
-        let disc_boot = iso.boot().map_or_else(Vec::new, |catalogue| {
-            catalogue
-                .entries
-                .iter()
-                .filter(|entry| entry.bootable)
-                .map(|e| firmware(e.platform))
-                .collect()
-        });
+        let disc_boot = disc_boot(&iso);
         let mut app_use = [0; isomd5::FIELD_LEN];
         source
             .read_exact_at(isomd5::FIELD.at, &mut app_use)
@@ -280,6 +305,7 @@ impl Image {
             oddities,
             table,
             iso,
+            version,
             source,
             path,
         })
@@ -321,13 +347,14 @@ impl Image {
             RootKind::Tree(_) => None,
         }
     }
+}
 
-    /// Whether this boot configuration language is read by a loader of the image.
-    pub fn has_loader(&self, loader: Loader) -> bool {
-        self.configs
-            .iter()
-            .any(|config| config.loader == loader && config.is_read())
-    }
+/// Opens an image for reading. What is no file is not waited for: a pipe has no end, and perhaps no writer.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
 }
 
 fn looks_like_iso(source: &Source) -> bool {
@@ -335,6 +362,17 @@ fn looks_like_iso(source: &Source) -> bool {
     source
         .read_vec(Bytes(32768), 6)
         .is_ok_and(|head| head == b"\x01CD001")
+}
+
+/// The firmwares that would start it from a disc.
+fn disc_boot(iso: &Iso) -> Vec<String> {
+    let entries = iso.boot().map(|catalogue| catalogue.entries.iter());
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.bootable)
+        .map(|entry| firmware(entry.platform))
+        .collect()
 }
 
 fn firmware(platform: Platform) -> String {

@@ -68,7 +68,10 @@ impl Mechanism {
     pub fn arguments(self, uuid: &str, fs: FsKind) -> Vec<String> {
         match self {
             Mechanism::Unit => Vec::new(),
-            Mechanism::MountExtra => vec![format!("systemd.mount-extra=UUID={uuid}:/home:{fs}")],
+            // Not needed to boot, but there before what is local is called mounted (systemd.mount(5)).
+            Mechanism::MountExtra => vec![format!(
+                "systemd.mount-extra=UUID={uuid}:/home:{fs}:nofail,x-systemd.before=local-fs.target"
+            )],
             Mechanism::Livesys => vec![format!("persistenthome=UUID={uuid}")],
         }
     }

@@ -16,7 +16,6 @@
 
 use crate::image::initrd::{Initrd, LiveScript};
 use crate::persistence::tree::{Attributes, Entry};
-use crate::request::FsKind;
 
 /// What an overlay needs to know of the image.
 #[derive(Clone, Debug)]
@@ -74,15 +73,13 @@ impl Needs<'_> {
                 self.volume_label
             ));
         }
+        if self.form() == Form::Label && self.volume_uuid.is_empty() {
+            return Some(
+                "its initrd finds the overlay by a directory named after the volume's UUID, and the volume has none"
+                    .into(),
+            );
+        }
         None
-    }
-
-    /// The filesystems this image's initrd can mount, best first.
-    pub fn filesystems(&self) -> Vec<FsKind> {
-        [FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]
-            .into_iter()
-            .filter(|kind| self.initrd.filesystems.contains(kind.name()))
-            .collect()
     }
 
     /// The directory that holds everything; on btrfs it is the subvolume.
@@ -152,5 +149,36 @@ impl Needs<'_> {
 
     fn default_name(&self) -> String {
         format!("overlay-{}-{}", self.volume_label, self.volume_uuid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_autooverlay() -> Initrd {
+        let mut initrd = Initrd::default();
+        for module in ["dmsquash-live", AUTOOVERLAY] {
+            initrd.modules.insert(module.into());
+        }
+        initrd
+    }
+
+    #[test]
+    fn a_default_directory_needs_a_volume_that_can_be_named() {
+        let (initrd, root) = (with_autooverlay(), Attributes::plain(0o755));
+        let why = |volume_label, volume_uuid| {
+            let needs = Needs {
+                initrd: &initrd,
+                volume_label,
+                volume_uuid,
+                nested: None,
+                root: &root,
+            };
+            needs.obstacle()
+        };
+        assert_eq!(why("Live-42", "2026-11-21-00-07-36-00"), None);
+        assert!(why("Live 42", "2026-11-21-00-07-36-00").is_some());
+        assert!(why("Live-42", "").is_some());
     }
 }

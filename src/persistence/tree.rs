@@ -5,10 +5,10 @@
 //! name. So every such directory is made with the mode, owner and extended attributes (the SELinux label among them)
 //! that the image's root tree has for it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Mode, owner and extended attributes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// Permission bits.
     pub mode: u32,
@@ -17,7 +17,7 @@ pub struct Attributes {
     /// Group.
     pub gid: u32,
     /// Extended attributes by full name, with their values.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "crate::form::attributes")]
     pub xattrs: Vec<(String, Vec<u8>)>,
 }
 
@@ -29,6 +29,15 @@ impl Attributes {
             uid: 0,
             gid: 0,
             xattrs: Vec::new(),
+        }
+    }
+
+    /// Those of `/` where an image does not tell: root's, with the label that Fedora's policy has for it
+    /// (selinux-policy, `policy/modules/kernel/files.fc`). A system without SELinux does not look at labels.
+    pub fn unknown_root() -> Attributes {
+        Attributes {
+            xattrs: vec![(SELINUX.into(), b"system_u:object_r:root_t:s0".to_vec())],
+            ..Attributes::plain(0o755)
         }
     }
 
@@ -62,22 +71,8 @@ impl Attributes {
 /// The extended attribute that holds a SELinux label (xattr(7)).
 pub const SELINUX: &str = "security.selinux";
 
-fn as_text<S: serde::Serializer>(
-    xattrs: &[(String, Vec<u8>)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(xattrs.iter().map(|(name, value)| {
-        (
-            name,
-            String::from_utf8_lossy(value)
-                .trim_end_matches('\0')
-                .to_owned(),
-        )
-    }))
-}
-
 /// What an entry is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Content {
     /// A directory.
@@ -95,7 +90,7 @@ pub enum Content {
 }
 
 /// One thing in a new filesystem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its path from the filesystem's root, without a leading slash; empty for the root directory itself.
     pub path: String,

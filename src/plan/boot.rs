@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The boot configurations of a stick: every menu that firmware comes to gets the arguments, on a draft of the image.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::boot::{Arguments, EditError, Edited, Reclaimed, esp, grub, isolinux};
 use crate::image::Image;
 use crate::image::boot_file::{Config, Loader, Place, Role};
 use crate::patch::Draft;
-use crate::read::ReadAt;
 use crate::refusal::Refusal;
 use crate::units::{Block, Bytes, Extent};
 
 /// What becomes of the media check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaCheck {
     /// The image has none.
@@ -24,7 +23,7 @@ pub enum MediaCheck {
 }
 
 /// An edited boot configuration.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditedFile {
     /// Which.
     pub file: String,
@@ -43,7 +42,7 @@ pub struct EditedFile {
 }
 
 /// How the stick will start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootPlan {
     /// Firmware that starts it.
     pub firmware: Vec<String>,
@@ -64,8 +63,10 @@ pub fn edit(
     arguments: &Arguments,
 ) -> Result<Vec<EditedFile>, Refusal> {
     let mut edited = Vec::new();
+    // Where files were moved to, which nothing in the image shows.
+    let mut moved = Vec::new();
     for config in image.configs.iter().filter(|config| config.is_read()) {
-        edited.push(edit_one(image, draft, config, arguments)?);
+        edited.push(edit_one(image, draft, config, arguments, &mut moved)?);
     }
     if edited.is_empty() {
         let looked_at: Vec<String> = image.configs.iter().map(Config::name).collect();
@@ -84,6 +85,7 @@ fn edit_one(
     draft: &mut Draft<'_>,
     config: &Config,
     arguments: &Arguments,
+    moved: &mut Vec<Extent>,
 ) -> Result<EditedFile, Refusal> {
     let room = match (config.place, config.slack) {
         (Place::Iso, Some(slack)) => config.size + slack,
@@ -98,13 +100,15 @@ fn edit_one(
         Err(EditError::DoesNotFit { over, .. }) => {
             // The text in its full form, where it has all the room it wants.
             let text = language(Bytes::mib(1)).map_err(|error| refuse(config, &error))?;
-            let block = free_place(image, Bytes(text.text.len() as u64)).map_err(|why| {
-                Refusal::ConfigDoesNotFit {
-                    file: config.name(),
-                    over,
-                    why,
-                }
+            let len = Bytes(text.text.len() as u64);
+            let place = free_place(image, len, moved).map_err(|why| Refusal::ConfigDoesNotFit {
+                file: config.name(),
+                over,
+                why,
             })?;
+            moved.push(place);
+            let block = u32::try_from(place.at.0 / 2048).map(Block);
+            let block = block.map_err(|error| Refusal::Host(error.to_string()))?;
             (text, Some(block))
         }
         Err(error) => return Err(refuse(config, &error)),
@@ -144,8 +148,9 @@ fn refuse(config: &Config, error: &EditError) -> Refusal {
     }
 }
 
-/// Blocks of the volume that nothing uses, for a file that has no room where it is.
-fn free_place(image: &Image, need: Bytes) -> Result<Block, String> {
+/// Blocks of the volume that nothing uses, files that were `moved` before included, for a file that has no room where
+/// it is.
+fn free_place(image: &Image, need: Bytes, moved: &[Extent]) -> Result<Extent, String> {
     let blocks = need.align_up(Bytes(2048));
     // Padding that a table calls a partition is free all the same; the partition of the ISO tree itself and the
     // system partition are not.
@@ -157,6 +162,7 @@ fn free_place(image: &Image, need: Bytes) -> Result<Block, String> {
             Some(partition.number) == image.esp.as_ref().and_then(|esp| esp.partition)
         })
         .map(|partition| partition.extent)
+        .chain(moved.iter().copied())
         .collect();
     let free = image
         .iso
@@ -166,9 +172,10 @@ fn free_place(image: &Image, need: Bytes) -> Result<Block, String> {
     let place = free.iter().rev().find(|extent| extent.len >= blocks);
     let place = place
         .ok_or("the image has no free blocks to move it to; pass shorter --extra-kernel-args")?;
-    u32::try_from(place.at.0 / 2048)
-        .map(Block)
-        .map_err(|error| error.to_string())
+    Ok(Extent {
+        at: place.at,
+        len: blocks,
+    })
 }
 
 fn put(
@@ -186,7 +193,7 @@ fn put(
     let bytes = text.text.as_bytes();
     if let (Place::Esp, Some(esp)) = (config.place, &image.esp) {
         return esp::replace(draft, esp.extent, &config.file, bytes)
-            .map_err(|error| Refusal::Host(format!("{}: {error}", config.name())));
+            .map_err(|error| Refusal::Host(error.to_string()));
     }
     let file = image
         .iso
@@ -208,10 +215,9 @@ pub fn media_check(image: &Image, draft: &Draft<'_>) -> Result<MediaCheck, Refus
         path: image.path.clone(),
         why: error.to_string(),
     };
-    let changed = !draft.patches().map_err(damaged)?.is_empty();
-    Ok(if changed && !draft.is_empty() {
-        MediaCheck::Reimplanted
-    } else {
+    Ok(if draft.patches().map_err(damaged)?.is_empty() {
         MediaCheck::Kept
+    } else {
+        MediaCheck::Reimplanted
     })
 }

@@ -15,7 +15,7 @@ use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
-use crate::plan::{Behind, Plan, PlannedImage, PlannedTarget};
+use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request, Wanted};
@@ -37,10 +37,18 @@ pub fn build(
     if target.size < image.size {
         return Err(Refusal::TooSmall {
             target: target.path,
-            have: target.size.binary(),
-            need: image.size.binary(),
+            have: target.size,
+            need: image.size,
         });
     }
+    // A disk is written by root, whoever plans.
+    let elevated;
+    let host = if target.kind == Kind::Disk && !host.root {
+        elevated = host.as_root();
+        &elevated
+    } else {
+        host
+    };
     let planner = Planner {
         request,
         image,
@@ -109,8 +117,8 @@ impl Planner<'_> {
         if boot.media_check == MediaCheck::Reimplanted {
             self.implant(&mut patches)?;
             let blocks = u32::try_from(image.volume.0 / 2048).map(Block);
-            let supported = image.media_check.as_ref().is_some_and(|sum| sum.supported);
-            media_sum = blocks.ok().map(|blocks| (blocks, supported));
+            let covered = blocks.ok().zip(image.media_check.clone());
+            media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
         Ok(Plan {
             image: PlannedImage {
@@ -119,6 +127,7 @@ impl Planner<'_> {
                 size: image.size,
                 label: image.label.clone(),
                 media_sum,
+                version: image.version.clone(),
             },
             target,
             patches,
@@ -291,7 +300,7 @@ impl Planner<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Vec<String>, Refusal> {
         let known = |path: &str| self.image.tree.as_ref()?.directories.get(path).cloned();
-        let root = known("").unwrap_or_else(|| Attributes::plain(0o755));
+        let root = known("").unwrap_or_else(Attributes::unknown_root);
         let needs = self.needs(&root)?;
         let mut arguments = Vec::new();
         let home = filesystems
@@ -416,7 +425,15 @@ fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
     let purpose = filesystem.purpose;
     if filesystem.kind == FsKind::Btrfs && !filesystem.compressed {
         notes.push(format!(
-            "what is written to the {purpose} is not compressed: setting that takes root and a kernel with btrfs"
+            "what is written to the {purpose} is not compressed: setting that takes root, a kernel with btrfs and a private mount"
+        ));
+    }
+    if filesystem.kind == FsKind::Btrfs
+        && purpose == Purpose::Overlay
+        && filesystem.subvolume.is_none()
+    {
+        notes.push(format!(
+            "the {purpose} has no subvolume of its own: making one takes root and a kernel with btrfs, or btrfs-progs 6.12"
         ));
     }
     let labelled = filesystem
@@ -428,7 +445,12 @@ fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
             && filesystem.filling == super::filesystem::Filling::Mkfs);
     if labelled && lost {
         notes.push(format!(
-            "the SELinux labels of what is made in the {purpose} are left out: setting them takes root"
+            "the SELinux labels of what is made in the {purpose} are left out: setting them takes root{}",
+            if filesystem.kind == FsKind::Xfs {
+                ", and a kernel that mounts xfs"
+            } else {
+                ""
+            }
         ));
     }
 }

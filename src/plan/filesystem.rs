@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A filesystem to be made, as data: where, which kind, how, and what goes into it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::host::Host;
@@ -12,7 +12,7 @@ use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
 
 /// What mkfs works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backing {
     /// A loop device over the partition's bytes of the target.
@@ -23,7 +23,7 @@ pub enum Backing {
 }
 
 /// How the tree gets into the filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filling {
     /// By mkfs itself.
@@ -33,7 +33,7 @@ pub enum Filling {
 }
 
 /// A filesystem to be made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filesystem {
     /// What for.
     pub purpose: Purpose,
@@ -86,10 +86,11 @@ impl Filesystem {
         subvolume: Option<&str>,
         host: &Host,
     ) -> Result<Making, Refusal> {
-        let backing = if host.loop_devices && host.program("losetup").is_some() {
-            Backing::Loop
-        } else if file {
+        let backing = if file && (!host.loop_devices || host.program("losetup").is_none()) {
             Backing::Scratch
+        } else if host.loop_devices {
+            host.need("losetup", "util-linux", "make a filesystem on the target")?;
+            Backing::Loop
         } else {
             return Err(Refusal::Host(
                 "making filesystems on a block device needs root and loop devices; run it as root, with the loop module loaded".into(),
@@ -103,6 +104,16 @@ impl Filesystem {
         } else {
             Filling::Mkfs
         };
+        if filling == Filling::Mount {
+            for (program, package) in [
+                ("unshare", "util-linux"),
+                ("mount", "util-linux or mount"),
+                ("umount", "util-linux or mount"),
+                ("find", "findutils"),
+            ] {
+                host.need(program, package, "fill a filesystem")?;
+            }
+        }
         if filling == Filling::Mkfs && !host.user_namespaces {
             return Err(Refusal::Host(
                 "the files of a new filesystem have to belong to root, which takes root or user namespaces; run it as root".into(),

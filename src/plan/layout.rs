@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::Size;
 use crate::table::{GRAIN, Space};
-use crate::units::{Bytes, Extent};
+use crate::units::{Bytes, Extent, MIB};
 
 /// Sizes are multiples of this.
 const SIZE_GRAIN: Bytes = Bytes::mib(1);
@@ -97,10 +97,15 @@ pub enum LayoutError {
     TwoRests,
 }
 
+/// A size as it can be typed, rounded down: what is promised to fit has to fit.
+fn mib(size: Bytes) -> String {
+    format!("{} MiB", size.0 / MIB)
+}
+
 fn advice(largest: &[Largest]) -> String {
     let possible = largest.iter().filter(|l| l.size > Bytes::ZERO);
     let texts: Vec<String> = possible
-        .map(|l| format!("{} can be {} at most", l.what, l.size.binary()))
+        .map(|l| format!("{} can be {} at most", l.what, mib(l.size)))
         .collect();
     if texts.is_empty() {
         return "; use a larger medium, or ask for less".to_owned();
@@ -270,8 +275,8 @@ mod tests {
         );
         assert_eq!(
             refused.to_string(),
-            "the partitions need 1002.0 MiB behind the image, but there are 1000.0 MiB; overlay can be 896.0 MiB at \
-             most, or home can be 100.0 MiB at most, all else unchanged"
+            "the partitions need 1002.0 MiB behind the image, but there are 1000.0 MiB; overlay can be 896 MiB at \
+             most, or home can be 100 MiB at most, all else unchanged"
         );
         let asks = [
             ask(Purpose::Overlay, mib(995), 16),

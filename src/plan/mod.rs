@@ -3,6 +3,7 @@
 //! filesystem and every file in it. [`build`](build::build) makes it from a request and facts; `apply` does what it
 //! says and nothing else; its text is the dry run, the review and the confirmation.
 
+pub mod audit;
 pub mod boot;
 pub mod build;
 pub mod filesystem;
@@ -13,21 +14,24 @@ pub mod target;
 
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::digest::hex;
 use crate::disk::Identity;
 use crate::disk::direct::Kind;
 use crate::event::{Step, Work};
-use crate::patch::{After, Patch};
+use crate::form;
+use crate::image::Version;
+use crate::image::isomd5::Implanted;
+use crate::patch::Patch;
 use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
-use crate::units::{Bytes, MIB};
+use crate::units::{Block, Bytes, MIB};
 
 /// The target as the plan saw it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedTarget {
     /// The path to write to, links resolved.
+    #[serde(with = "form::path")]
     pub path: PathBuf,
     /// What it is, in words: "SanDisk Ultra, 30.8 GB (28.7 GiB), serial 4C530001".
     pub description: String,
@@ -40,15 +44,17 @@ pub struct PlannedTarget {
     /// Whether it looks like a stick (or is a stick image file).
     pub stick: bool,
     /// Mount points to be unmounted first.
+    #[serde(with = "form::paths")]
     pub unmount: Vec<PathBuf>,
     /// What is on it now, a line each: this will be lost.
     pub now: Vec<String>,
 }
 
 /// The image as the plan saw it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedImage {
-    /// Where it is.
+    /// Where it is, links resolved.
+    #[serde(with = "form::path")]
     pub path: PathBuf,
     /// Its file name.
     pub name: String,
@@ -56,25 +62,36 @@ pub struct PlannedImage {
     pub size: Bytes,
     /// Its volume label.
     pub label: String,
-    /// How much of it the media check covers, and the distributor's mark; none where it has no sum or it stays.
-    #[serde(skip)]
-    pub media_sum: Option<(crate::units::Block, bool)>,
+    /// What the media check is computed again for; none where the image has no sum, or where it stays.
+    pub media_sum: Option<Covered>,
+    /// Which version of the file was looked at; compared again before the first write.
+    pub version: Version,
+}
+
+/// What the media check of the stick is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covered {
+    /// Blocks of the volume, of which the sum leaves out some at the end.
+    pub volume: Block,
+    /// The sum of the image as published. It is replaced, and the new one must not vouch for an image that it would
+    /// have shown to be damaged.
+    pub published: Implanted,
 }
 
 /// Bytes to be written behind the image, outside the partitions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behind {
     /// Where on the target.
     pub at: Bytes,
     /// What will be there.
-    #[serde(serialize_with = "as_hex")]
+    #[serde(with = "form::hex")]
     pub bytes: Vec<u8>,
     /// For people.
     pub what: String,
 }
 
 /// Everything that will be done.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// What will be written.
     pub image: PlannedImage,
@@ -154,25 +171,4 @@ impl Plan {
         }
         reasons
     }
-}
-
-impl Serialize for Patch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct;
-        let mut object = serializer.serialize_struct("Patch", 5)?;
-        object.serialize_field("at", &self.at)?;
-        object.serialize_field("len", &self.extent().len)?;
-        object.serialize_field("before", &hex(&self.before))?;
-        let after = match &self.after {
-            After::Bytes(after) => hex(after),
-            After::MediaCheck => "computed while writing".into(),
-        };
-        object.serialize_field("after", &after)?;
-        object.serialize_field("why", &self.why)?;
-        object.end()
-    }
-}
-
-fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex(bytes))
 }

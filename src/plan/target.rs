@@ -4,6 +4,7 @@
 //! This is where the request meets the machine's disks. Everything it looks at ends up in a [`PlannedTarget`], which
 //! pins the identity that is compared again before the first write.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::disk::direct::Kind;
@@ -31,8 +32,8 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
                     size.binary()
                 )));
             }
-            let meta = std::fs::metadata(&path).map_err(|e| refuse(&e))?;
-            let now = contents(&path, size, &[]).map_err(|e| refuse(&e))?;
+            let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, &e))?;
+            let now = contents(&path, size, &[]).map_err(|e| unreadable(&path, &e))?;
             Ok(PlannedTarget {
                 description: format!("stick image file, {}", sizes(size)),
                 size,
@@ -66,6 +67,15 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
     }
 }
 
+/// A target that cannot be looked at.
+fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
+    let next = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "; run it as root",
+        _ => "",
+    };
+    Refusal::Target(format!("opening {}: {error}{next}", shown(path)))
+}
+
 fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTarget, Refusal> {
     let refuse = |error: &dyn ToString| Refusal::Target(error.to_string());
     if request.create.is_some() {
@@ -75,25 +85,36 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
         )));
     }
     let protected = Protected::image(&request.image, system).map_err(|e| refuse(&e))?;
-    let now = contents(&disk.path, disk.size, &disk.regions()).map_err(|e| refuse(&e))?;
+    let now =
+        contents(&disk.path, disk.size, &disk.regions()).or_else(|error| match error.kind() {
+            // Whoever may not read it may plan all the same; root will look again before it writes.
+            ErrorKind::PermissionDenied => {
+                let why = "only root can read it";
+                Ok(Contents::known_to_udev(disk, system, why))
+            }
+            _ => Err(error),
+        });
+    // What stands against it is said even where it cannot be read, as with an empty card reader.
+    let more = now.as_ref().map_or(Vec::new(), Contents::reasons);
     let standing = if request.unmount {
-        disk.standing_unmounted(&protected, now.reasons())
+        disk.standing_unmounted(&protected, more)
     } else {
-        disk.standing_with(&protected, now.reasons())
+        disk.standing_with(&protected, more)
     };
     let name = shown(&disk.path);
+    let allowed = request.allow_disk.as_deref() == Some(disk.id().as_str());
     let stick = match standing {
         Standing::Stick => true,
-        Standing::NeedsAllow(_) if request.allow_disk.as_deref() == Some(disk.id().as_str()) => {
-            false
-        }
+        Standing::NeedsAllow(_) if allowed => false,
         Standing::NeedsAllow(reason) => {
             return Err(Refusal::Target(format!(
                 "{name} {reason}; if it is meant all the same, add --allow-disk {}",
                 disk.id()
             )));
         }
-        Standing::Never(reasons) => {
+        Standing::Never(mut reasons) => {
+            // What was answered already is no reason any more.
+            reasons.retain(|reason| !(allowed && matches!(reason, Reason::NotPluggable { .. })));
             let said: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             let unmount = reasons.iter().all(Reason::unmount_lifts);
             let next = if unmount {
@@ -107,6 +128,7 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
             )));
         }
     };
+    let now = now.map_err(|error| unreadable(&disk.path, &error))?;
     Ok(PlannedTarget {
         path: disk.path.clone(),
         description: describe(disk),
@@ -170,7 +192,14 @@ fn lines(contents: &Contents) -> Vec<String> {
 
 /// One line about what is in a place; none about what is empty.
 pub fn line(content: &Content) -> Option<String> {
-    let kind = content.kind.as_ref()?;
+    let Some(kind) = &content.kind else {
+        let why = content.unreadable.as_ref()?;
+        return Some(format!(
+            "{}: not known ({why}), {}",
+            content.name,
+            content.extent.len.binary()
+        ));
+    };
     let label = content
         .label
         .as_ref()

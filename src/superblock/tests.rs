@@ -277,7 +277,6 @@ fn nothing_is_nothing() {
 
 /// What is seldom installed: `apt-get install exfatprogs f2fs-tools ntfs-3g lvm2 mdadm`.
 #[test]
-#[ignore = "needs exfatprogs and f2fs-tools"]
 fn foreign_filesystems() {
     same(64, &["mkfs.exfat", "-L", "a stick", "IMAGE"]);
     same(64, &["mkfs.f2fs", "-q", "-l", "a stick", "IMAGE"]);

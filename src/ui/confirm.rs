@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The question before anything is lost: the plan, and the target's own name to type.
+//! The question before anything is lost: the plan, and the target's own name to type. All of it goes to standard
+//! error, for standard output may be JSON.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::disk::direct::Kind;
-use crate::plan::{Plan, PlannedTarget};
 use crate::plan::target;
+use crate::plan::{Plan, PlannedTarget};
 use crate::refusal::Refusal;
-use crate::ui::say;
+use crate::ui::escaped;
 
 /// Asks on the terminal; without one there is nobody to ask, which is a refusal.
 pub fn ask(plan: &Plan) -> Result<(), Refusal> {
@@ -23,13 +24,15 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         )));
     }
     let name = target::name(&planned.path);
-    say(&format!(
-        "{plan}\nAll data on {} ({}) will be lost.\n",
+    let question = format!(
+        "{plan}\nAll data on {} ({}) will be lost.\nType {name} to go on: ",
         planned.path.display(),
         planned.description
-    ));
+    );
     let mut out = io::stderr().lock();
-    let _ = write!(out, "Type {name} to go on: ").and_then(|()| out.flush());
+    let _ = out
+        .write_all(escaped(&question, &['\n']).as_bytes())
+        .and_then(|()| out.flush());
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && answer.trim() == name {
@@ -45,8 +48,13 @@ pub fn word(target: &PlannedTarget) -> String {
     if target.kind != Kind::Disk {
         return target::name(&target.path);
     }
-    let model = target.identity.as_ref().and_then(|identity| identity.model.as_deref());
-    let words = model.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric());
+    let model = target
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.model.as_deref());
+    let words = model
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_alphanumeric());
     let mut best = "";
     for word in words {
         if word.len() > best.len() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Events as JSON, one object a line, each with the version of its form. The last line is the report or the failure.
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::event::{Event, VERSION};
@@ -9,7 +10,7 @@ use crate::report::Failure;
 use crate::ui::say;
 
 /// One JSON object with the version in it.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Versioned<T> {
     version: u32,
     #[serde(flatten)]
@@ -27,6 +28,23 @@ pub fn line<T: Serialize>(value: &T) -> String {
         json!({ "version": VERSION, "error": error.to_string() }).to_string()
     });
     text + "\n"
+}
+
+/// What [`line`] wrote, read again; the error says what is wrong with it.
+pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: u32,
+    }
+    let head: Head = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    if head.version != VERSION {
+        return Err(format!(
+            "it has the form of version {}, not {VERSION}",
+            head.version
+        ));
+    }
+    let versioned: Versioned<T> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    Ok(versioned.value)
 }
 
 /// Prints events.

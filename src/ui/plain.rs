@@ -68,7 +68,10 @@ impl Plain {
     }
 
     fn title(&self, step: usize) -> &str {
-        self.pace.steps().get(step).map_or("", |step| step.title.as_str())
+        self.pace
+            .steps()
+            .get(step)
+            .map_or("", |step| step.title.as_str())
     }
 
     fn progress(&mut self, step: usize, done: Bytes, total: Bytes) {
@@ -94,7 +97,10 @@ impl Plain {
     fn draw(&mut self, text: &str) {
         let columns =
             rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col.max(20));
-        let text: String = text.chars().take(usize::from(columns) - 1).collect();
+        let text: String = crate::ui::escaped(text, &[])
+            .chars()
+            .take(usize::from(columns) - 1)
+            .collect();
         let width = text.chars().count();
         let pad = self.line.saturating_sub(width);
         self.line = width;

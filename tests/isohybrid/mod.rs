@@ -3,7 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use crate::support::program::{run, text};
+
+pub mod stick;
 
 /// The shapes, named after who makes them so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +31,6 @@ pub enum Shape {
     Mkrescue,
     /// No hybrid at all: disc only.
     DiscOnly,
-}
-
-/// Runs a program to its end and gives its standard output; panics with everything it said if it fails.
-pub fn run(program: &str, args: &[&str]) -> String {
-    let out = Command::new(program)
-        .args(args)
-        .env("LC_ALL", "C")
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .output()
-        .unwrap_or_else(|e| panic!("{program} is needed for this test: {e}"));
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let err = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{program} {args:?}: {text}{err}");
-    text
 }
 
 const ESP_TYPE: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
@@ -171,9 +160,4 @@ fn tree(dir: &Path) -> PathBuf {
     ];
     run("grub-mkimage", &grub);
     tree
-}
-
-/// The path as an argument.
-pub fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

@@ -224,7 +224,7 @@ layout_find() { find "$1" -name "$2" | head -1 | grep .; }
 # layout_esp OUT TREE LABEL MIB: a FAT filesystem that holds TREE/EFI
 layout_esp() {
   rm -f "$1"; truncate -s "$4M" "$1"
-  mkfs.vfat -i 1ab0e5b0 -n "$3" "$1" >/dev/null
+  mkfs.vfat --invariant -i 1ab0e5b0 -n "$3" "$1" >/dev/null
   mcopy -i "$1" -s "$2/EFI" ::/
 }
 
@@ -264,7 +264,11 @@ layout_iso() (          # a subshell: the option changes and the clean-up stay i
   rm -f "$L_OUT"
   local X=(xorrisofs -quiet -o "$L_OUT" -V "$L_LABEL" -R -J -graft-points)
   local EL=(-no-emul-boot -boot-load-size 4 -boot-info-table)
-  made() { "$@" >"$W/log" 2>&1 || { cat "$W/log" >&2; exit 1; }; }      # xorriso says its name even when told to be quiet
+  made() {
+    # Where all dates are to be one, the directories and files made here have it, too.
+    [[ ! ${SOURCE_DATE_EPOCH:-} ]] || find "$T" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+    "$@" >"$W/log" 2>&1 || { cat "$W/log" >&2; exit 1; }               # xorriso says its name even when told to be quiet
+  }
   case $L_LAYOUT in
 
   isolinux|isolinux-mac|plain)

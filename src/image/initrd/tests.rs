@@ -226,22 +226,6 @@ fn a_bomb_is_not_unpacked() {
     assert!(found.stopped.unwrap().contains("unpacks to more than"));
 }
 
-#[test]
-#[ignore = "a measurement, of the files named in INITRDS"]
-fn real_initrds() {
-    for path in std::env::var("INITRDS").unwrap().split_whitespace() {
-        let bytes = fs::read(path).unwrap();
-        let start = std::time::Instant::now();
-        let found = inspect(&bytes).unwrap();
-        println!(
-            "{path}: {} bytes in {:?}\n{found:?}",
-            bytes.len(),
-            start.elapsed()
-        );
-        assert!(found.complete);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -591,26 +591,3 @@ fn damage_never_panics() {
         }
     }
 }
-
-#[test]
-#[ignore = "by hand, with the images named in ROOTS"]
-fn real_images() {
-    for path in std::env::var("ROOTS").unwrap().split_whitespace() {
-        let source = open(Path::new(path));
-        let start = std::time::Instant::now();
-        let root = RootImage::inspect(&source).unwrap();
-        println!("{path}: {:?} {:?}", root.kind, root.outer);
-        match root.tree() {
-            Err(why) => println!("  {why}"),
-            Ok(tree) => {
-                println!("  {:?}", tree.attributes("/etc/systemd/system").unwrap());
-                println!(
-                    "  {:?}",
-                    tree.read_small("/etc/os-release", 65536)
-                        .map(|text| text.map(|text| text.len()))
-                );
-            }
-        }
-        println!("  {:?}", start.elapsed());
-    }
-}

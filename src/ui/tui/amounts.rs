@@ -5,8 +5,8 @@
 use super::keys::{Cmd, Field};
 use super::known::{ImageFacts, Memory};
 use super::sticks::Target;
-use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
 use crate::plan::layout::Purpose;
+use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
 use crate::request::{FsKind, Request, Size, Wanted};
 use crate::table::{GRAIN, Space};
 use crate::units::{Bytes, GIB};
@@ -87,7 +87,9 @@ impl Room {
         };
         let space = |count| image.table.space(image.size, target.size, count);
         // An MBR may have a place for one partition and not for two.
-        let space = space(2).or_else(|_| space(1)).map_err(|error| error.to_string());
+        let space = space(2)
+            .or_else(|_| space(1))
+            .map_err(|error| error.to_string());
         Room { mountable, space }
     }
 
@@ -392,10 +394,12 @@ impl Amounts {
 
     /// The request that all this amounts to.
     pub fn request(&self, image: &ImageFacts, target: &Target) -> Request {
-        let wanted = |part: Part| Some(Wanted {
-            size: part.size?,
-            fs: part.fs,
-        });
+        let wanted = |part: Part| {
+            Some(Wanted {
+                size: part.size?,
+                fs: part.fs,
+            })
+        };
         let arguments = self.arguments.text.split_whitespace();
         Request {
             image: image.path.clone(),

@@ -239,8 +239,11 @@ impl Look {
 
 /// Whether the usual fonts of the Linux console have it: Latin-1, light lines, blocks and shades.
 fn is_on_consoles(c: char) -> bool {
-    matches!(c, '\u{a0}'..='\u{ff}' | '─' | '│' | '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼')
-        || matches!(c, '█' | '▄' | '▀' | '░' | '▒' | '▓')
+    matches!(
+        c,
+        '\u{a0}'
+            ..='\u{ff}' | '─' | '│' | '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼'
+    ) || matches!(c, '█' | '▄' | '▀' | '░' | '▒' | '▓')
 }
 
 /// The nearest ASCII character.
@@ -248,7 +251,9 @@ fn plain(c: char) -> char {
     match c {
         '─' | '–' | '—' | '−' | '·' | '•' => '-',
         '│' => '|',
-        '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '╭' | '╮' | '╰' | '╯' => '+',
+        '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '╭' | '╮' | '╰' | '╯' => {
+            '+'
+        }
         '…' => '~',
         '×' => 'x',
         '‘' | '’' => '\'',

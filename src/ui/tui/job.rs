@@ -218,7 +218,10 @@ impl Job {
 
     /// How long no byte went by, where bytes should.
     pub fn stalled(&self, now: Instant) -> Option<Duration> {
-        let flows = matches!(self.work(), Some(Work::Copy | Work::ReadBack | Work::FirstMib | Work::Blank));
+        let flows = matches!(
+            self.work(),
+            Some(Work::Copy | Work::ReadBack | Work::FirstMib | Work::Blank)
+        );
         let quiet = now.saturating_duration_since(self.moved);
         (flows && quiet >= STALL).then_some(quiet)
     }

@@ -175,10 +175,7 @@ mod tests {
             key(KeyCode::Char('J'), KeyModifiers::SHIFT),
             Some(Cmd::Char('J'))
         );
-        assert_eq!(
-            key(KeyCode::Left, KeyModifiers::SHIFT),
-            Some(Cmd::FarLeft)
-        );
+        assert_eq!(key(KeyCode::Left, KeyModifiers::SHIFT), Some(Cmd::FarLeft));
         assert_eq!(key(KeyCode::F(9), KeyModifiers::NONE), None);
         let mut release = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
         release.kind = KeyEventKind::Release;

@@ -29,7 +29,10 @@ impl Entry {
     /// Whether the name is that of an image.
     pub fn is_image(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
-        !self.folder && [".iso", ".img", ".raw"].iter().any(|end| name.ends_with(end))
+        !self.folder
+            && [".iso", ".img", ".raw"]
+                .iter()
+                .any(|end| name.ends_with(end))
     }
 }
 

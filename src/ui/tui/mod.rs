@@ -107,7 +107,10 @@ fn run(options: &Options, writer: Writer) -> io::Result<Result<(), Exit>> {
         state,
     };
     session.work.find_places();
-    for task in session.state.given(options.image.clone(), options.target.clone()) {
+    for task in session
+        .state
+        .given(options.image.clone(), options.target.clone())
+    {
         session.work.begin(task);
     }
     let ended = session.run();

@@ -77,7 +77,10 @@ impl Review {
         };
         let mut lines: Vec<Row> = text.lines().map(plain).collect();
         // Behind the heading, each change has two lines: what it is, and its beginning.
-        if let Some(heading) = lines.iter().position(|line| line.text.starts_with("changes")) {
+        if let Some(heading) = lines
+            .iter()
+            .position(|line| line.text.starts_with("changes"))
+        {
             for (i, line) in lines[heading + 1..].iter_mut().enumerate() {
                 if i / 2 >= plan.patches.len() {
                     break;
@@ -179,7 +182,11 @@ impl Review {
             }
             Cmd::Char('a') => {
                 let all: BTreeSet<usize> = (0..self.plan.patches.len()).collect();
-                self.open = if self.open == all { BTreeSet::new() } else { all };
+                self.open = if self.open == all {
+                    BTreeSet::new()
+                } else {
+                    all
+                };
                 let last = self.rows().len().saturating_sub(1);
                 self.cursor = self.cursor.min(last);
             }

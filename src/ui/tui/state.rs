@@ -331,7 +331,11 @@ impl State {
                 }
             }
             message @ (Message::Listed { .. } | Message::Inspected { .. }) => {
-                if let Message::Inspected { path, facts: Ok(facts) } = &message {
+                if let Message::Inspected {
+                    path,
+                    facts: Ok(facts),
+                } = &message
+                {
                     self.refresh_image(path, facts);
                 }
                 let choice = self.browser.message(message, tasks);

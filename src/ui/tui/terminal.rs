@@ -178,7 +178,11 @@ const LOG_LIMIT: u64 = 1 << 20;
 fn log_in(folder: &Path) -> Option<(File, PathBuf)> {
     std::fs::create_dir_all(folder).ok()?;
     let path = folder.join("livestick.log");
-    let file = OpenOptions::new().create(true).append(true).open(&path).ok()?;
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .ok()?;
     if file.metadata().is_ok_and(|meta| meta.len() > LOG_LIMIT) {
         file.set_len(0).ok()?;
     }

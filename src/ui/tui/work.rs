@@ -107,8 +107,7 @@ pub enum Message {
 }
 
 /// Applies a plan: tells what happens, stops when asked to. [`crate::apply::run`] has this form.
-pub type Write =
-    fn(&Plan, &Host, &AtomicBool, &mut dyn FnMut(Event)) -> Result<Report, Failure>;
+pub type Write = fn(&Plan, &Host, &AtomicBool, &mut dyn FnMut(Event)) -> Result<Report, Failure>;
 
 /// Who writes. This is the one place where a writer with more rights is put in.
 #[derive(Clone, Copy, Debug)]
@@ -282,7 +281,8 @@ fn inspector(wishes: &Receiver<PathBuf>, to: &Sender<Message>) {
             Ok(Some(())) => {}
             Ok(None) => return,
             Err(_) => {
-                let facts = Err("looking at it met a defect of this program; the log has more".into());
+                let facts =
+                    Err("looking at it met a defect of this program; the log has more".into());
                 let _ = to.send(Message::Inspected { path, facts });
             }
         }
@@ -301,7 +301,9 @@ fn planner(
             command::plan(&request, &host).map_err(|refusal| refusal.to_string())
         };
         let plan = panic::catch_unwind(AssertUnwindSafe(make))
-            .unwrap_or_else(|_| Err("planning met a defect of this program; the log has more".into()))
+            .unwrap_or_else(|_| {
+                Err("planning met a defect of this program; the log has more".into())
+            })
             .map(Box::new);
         if to.send(Message::Planned { number, plan }).is_err() {
             return;

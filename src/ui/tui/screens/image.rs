@@ -25,11 +25,31 @@ pub fn keys(browser: &Browser) -> Vec<Key> {
     }
     vec![
         ("Enter", "choose", "choose this image, or open this folder"),
-        ("Up/Down", "move", "move in the list; also j and k, PgUp and PgDn"),
-        ("/", "filter", "show only names that contain what is typed; any other letter begins a filter too"),
-        ("Left", "folder up", "go to the folder above; also h and Backspace"),
-        ("Tab", "places", "go on to the next place where images may be: the working folder, downloads, mounted media"),
-        (".", "other files", "show files that do not look like images too"),
+        (
+            "Up/Down",
+            "move",
+            "move in the list; also j and k, PgUp and PgDn",
+        ),
+        (
+            "/",
+            "filter",
+            "show only names that contain what is typed; any other letter begins a filter too",
+        ),
+        (
+            "Left",
+            "folder up",
+            "go to the folder above; also h and Backspace",
+        ),
+        (
+            "Tab",
+            "places",
+            "go on to the next place where images may be: the working folder, downloads, mounted media",
+        ),
+        (
+            ".",
+            "other files",
+            "show files that do not look like images too",
+        ),
     ]
 }
 
@@ -42,11 +62,21 @@ pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
 
 fn draw_list(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
     let title = shown(&browser.folder).to_string();
-    let title = if title.is_empty() { "Images" } else { title.as_str() };
+    let title = if title.is_empty() {
+        "Images"
+    } else {
+        title.as_str()
+    };
     let mut inner = panel(title, look, area, buffer);
     let width = usize::from(inner.width);
     if browser.typing || !browser.filter.text.is_empty() {
-        let line = typed("filter: ", &browser.filter.text, browser.typing, width, look);
+        let line = typed(
+            "filter: ",
+            &browser.filter.text,
+            browser.typing,
+            width,
+            look,
+        );
         line.render(row(inner, 0), buffer);
         inner.y += 1;
         inner.height = inner.height.saturating_sub(1);
@@ -66,7 +96,9 @@ fn draw_list(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
             lines = say("No name contains that.");
         }
         Ok(_) if rows.is_empty() => {
-            lines = say("There is no image in this folder. Tab goes on to the next place, Left to the folder above.");
+            lines = say(
+                "There is no image in this folder. Tab goes on to the next place, Left to the folder above.",
+            );
         }
         Ok(_) => {}
     }
@@ -139,7 +171,10 @@ fn lines_of(facts: &ImageFacts, width: usize, look: &Look) -> Vec<Line<'static>>
     for (name, texts) in groups {
         let mut name = name;
         for text in texts {
-            for (i, part) in wrap(text, width.saturating_sub(8), 0).into_iter().enumerate() {
+            for (i, part) in wrap(text, width.saturating_sub(8), 0)
+                .into_iter()
+                .enumerate()
+            {
                 let first = if i == 0 { name } else { "" };
                 let pad = 8_usize.saturating_sub(columns(first));
                 lines.push(Line::from(vec![

@@ -43,7 +43,10 @@ pub fn draw(state: &State, look: &Look, frame: &mut Frame<'_>) {
 
 fn too_small(state: &State, area: Rect, buffer: &mut Buffer) {
     let mut lines = vec![
-        format!("This window has {} x {} characters;", area.width, area.height),
+        format!(
+            "This window has {} x {} characters;",
+            area.width, area.height
+        ),
         format!("livestick needs {} x {}.", SMALLEST.0, SMALLEST.1),
         "Please make it larger.".to_owned(),
     ];
@@ -172,7 +175,11 @@ fn notice(state: &State, look: &Look, width: u16) -> Vec<Line<'static>> {
 /// The keys of the screen, in a box.
 fn help(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
     let mut rows: Vec<Key> = keys(state);
-    rows.push(("Ctrl-Z", "", "stop livestick; the shell's fg brings it back"));
+    rows.push((
+        "Ctrl-Z",
+        "",
+        "stop livestick; the shell's fg brings it back",
+    ));
     rows.push(("Ctrl-C", "", "leave livestick"));
     let wide = rows.iter().map(|(key, ..)| Line::from(*key).width()).max();
     let wide = wide.unwrap_or(0);
@@ -203,8 +210,12 @@ fn boxed(
 ) {
     let widest = lines.iter().map(Line::width).max().unwrap_or(0);
     let widest = widest.max(Line::from(title).width() + 2);
-    let width = u16::try_from(widest + 4).unwrap_or(area.width).min(area.width);
-    let height = u16::try_from(lines.len() + 2).unwrap_or(area.height).min(area.height);
+    let width = u16::try_from(widest + 4)
+        .unwrap_or(area.width)
+        .min(area.width);
+    let height = u16::try_from(lines.len() + 2)
+        .unwrap_or(area.height)
+        .min(area.height);
     let place = Rect {
         x: area.x + (area.width - width) / 2,
         y: area.y + (area.height - height) / 2,
@@ -251,7 +262,10 @@ fn panel(title: &str, look: &Look, area: Rect, buffer: &mut Buffer) -> Rect {
 fn split(area: Rect, share: u16, below: u16) -> (Rect, Rect) {
     if area.width >= WIDE {
         let left = area.width * share / 100;
-        let first = Rect { width: left, ..area };
+        let first = Rect {
+            width: left,
+            ..area
+        };
         let second = Rect {
             x: area.x + left + 1,
             width: area.width - left - 1,

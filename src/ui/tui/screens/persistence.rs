@@ -25,21 +25,45 @@ use crate::units::Bytes;
 pub fn keys(state: &State) -> Vec<Key> {
     if state.amounts.typed.is_some() {
         return vec![
-            ("Enter", "take", "take this size: 4GiB, 800MiB, 8GB, rest; 0 for none"),
+            (
+                "Enter",
+                "take",
+                "take this size: 4GiB, 800MiB, 8GB, rest; 0 for none",
+            ),
             ("Esc", "leave it", "leave the size as it was"),
         ];
     }
-    let mut keys = vec![("Enter", "plan", "make the plan and review it; nothing is written yet")];
+    let mut keys = vec![(
+        "Enter",
+        "plan",
+        "make the plan and review it; nothing is written yet",
+    )];
     match state.amounts.place() {
         Place::Size(_) => keys.extend([
-            ("Left/Right", "size", "a little less, a little more; also h and l"),
-            ("PgUp/PgDn", "more/less", "much more, much less; also Shift with Left and Right"),
+            (
+                "Left/Right",
+                "size",
+                "a little less, a little more; also h and l",
+            ),
+            (
+                "PgUp/PgDn",
+                "more/less",
+                "much more, much less; also Shift with Left and Right",
+            ),
             ("0-9", "type", "type a size: 4GiB, 800MiB, 8GB, rest"),
             ("r", "rest", "take all that is left"),
             ("x", "none", "do without it"),
         ]),
-        Place::Arguments => keys.push(("letters", "type", "type kernel arguments, for every entry that starts the live system")),
-        _ => keys.push(("Left/Right", "change", "change what is chosen; also h and l")),
+        Place::Arguments => keys.push((
+            "letters",
+            "type",
+            "type kernel arguments, for every entry that starts the live system",
+        )),
+        _ => keys.push((
+            "Left/Right",
+            "change",
+            "change what is chosen; also h and l",
+        )),
     }
     keys.push(("Up/Down", "field", "go to another field; also j and k, Tab"));
     keys.push(("Esc", "back", "back to the sticks"));
@@ -102,7 +126,10 @@ fn fields(
         let mark = if here { look.cursor() } else { "  " };
         let mut spans = vec![
             Span::raw(mark.to_owned()),
-            Span::styled(format!("{label:<13}"), if idle { look.faint() } else { look.title() }),
+            Span::styled(
+                format!("{label:<13}"),
+                if idle { look.faint() } else { look.title() },
+            ),
         ];
         let typed = amounts.typed.as_ref().filter(|_| here);
         let text = typed.map_or(value, |field| field.text.clone());
@@ -114,7 +141,11 @@ fn fields(
         } else if here {
             spans.push(Span::styled(format!("< {text} >"), look.chosen()));
         } else {
-            let text = if arguments && text.is_empty() { "none more".into() } else { text };
+            let text = if arguments && text.is_empty() {
+                "none more".into()
+            } else {
+                text
+            };
             let style = if idle { look.faint() } else { Style::new() };
             spans.push(Span::styled(format!("  {text}"), style));
         }
@@ -161,10 +192,17 @@ fn verdict(
 ) -> Vec<Line<'static>> {
     let say = |text: &str, style: Style| -> Vec<Line<'static>> {
         let lines = wrap(text, width.saturating_sub(2), 0).into_iter().take(3);
-        lines.map(|line| Line::styled(format!("  {line}"), style)).collect()
+        lines
+            .map(|line| Line::styled(format!("  {line}"), style))
+            .collect()
     };
     match &image.memory {
-        Memory::Looking => return say("Looking into the image: what can it mount? ...", look.faint()),
+        Memory::Looking => {
+            return say(
+                "Looking into the image: what can it mount? ...",
+                look.faint(),
+            );
+        }
         Memory::Impossible(why) => return say(why, look.warning()),
         Memory::Possible(_) => {}
     }
@@ -173,7 +211,12 @@ fn verdict(
     }
     let what = match state.amounts.place() {
         Place::Size(what) | Place::Fs(what) => what,
-        _ => return say(&format!("{} are free behind the image", room.free().binary()), look.faint()),
+        _ => {
+            return say(
+                &format!("{} are free behind the image", room.free().binary()),
+                look.faint(),
+            );
+        }
     };
     match state.amounts.limits(what, room) {
         Some((smallest, largest)) => say(
@@ -185,7 +228,10 @@ fn verdict(
             ),
             look.faint(),
         ),
-        None => say(&format!("there is no room for {}", label(what)), look.warning()),
+        None => say(
+            &format!("there is no room for {}", label(what)),
+            look.warning(),
+        ),
     }
 }
 
@@ -246,7 +292,9 @@ fn share(sizes: &[Bytes; 4], width: usize) -> [usize; 4] {
     }
     for (cell, size) in cells.iter_mut().zip(sizes) {
         let exact = u128::from(size.0) * width as u128 / u128::from(total);
-        *cell = usize::try_from(exact).unwrap_or(0).max(usize::from(size.0 > 0));
+        *cell = usize::try_from(exact)
+            .unwrap_or(0)
+            .max(usize::from(size.0 > 0));
     }
     let used: usize = cells.iter().sum();
     if let Some(largest) = cells.iter_mut().max_by_key(|cell| **cell) {
@@ -271,7 +319,11 @@ fn time(
         duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
     };
     let text = match state.measured {
-        Some(rate) => format!("takes about {} at {}, as the last one", takes(rate), speed(rate)),
+        Some(rate) => format!(
+            "takes about {} at {}, as the last one",
+            takes(rate),
+            speed(rate)
+        ),
         None => format!(
             "takes about {} on a slow stick (8 MB/s), {} on a fast one (80 MB/s)",
             takes(8e6),
@@ -291,9 +343,20 @@ mod tests {
     #[test]
     fn the_picture_is_as_wide_as_it_shall_be() {
         let gib = |n: u64| Bytes(n << 30);
-        assert_eq!(share(&[gib(2), gib(1), gib(1), gib(0)], 40), [20, 10, 10, 0]);
-        assert_eq!(share(&[gib(1), Bytes(5), gib(1), gib(998)], 50).iter().sum::<usize>(), 50);
-        assert_eq!(share(&[Bytes(u64::MAX), Bytes(1), gib(0), gib(0)], 10), [9, 1, 0, 0]);
+        assert_eq!(
+            share(&[gib(2), gib(1), gib(1), gib(0)], 40),
+            [20, 10, 10, 0]
+        );
+        assert_eq!(
+            share(&[gib(1), Bytes(5), gib(1), gib(998)], 50)
+                .iter()
+                .sum::<usize>(),
+            50
+        );
+        assert_eq!(
+            share(&[Bytes(u64::MAX), Bytes(1), gib(0), gib(0)], 10),
+            [9, 1, 0, 0]
+        );
         assert_eq!(share(&[gib(0); 4], 10), [0; 4]);
     }
 }

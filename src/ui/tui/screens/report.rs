@@ -20,13 +20,21 @@ use crate::ui::pace::duration;
 pub fn keys(ended: &Ended) -> Vec<Key> {
     if ended.saving.is_some() {
         return vec![
-            ("Enter", "save", "save the report to this file, which must not exist"),
+            (
+                "Enter",
+                "save",
+                "save the report to this file, which must not exist",
+            ),
             ("Esc", "back", "do not save it"),
         ];
     }
     vec![
         ("s", "save", "save this report to a file"),
-        ("w", "write another", "write another stick with the same image and sizes; also Esc"),
+        (
+            "w",
+            "write another",
+            "write another stick with the same image and sizes; also Esc",
+        ),
         ("Up/Down", "scroll", "move; also j and k, PgUp and PgDn"),
     ]
 }
@@ -67,7 +75,14 @@ pub fn draw(ended: &Ended, state: &State, look: &Look, area: Rect, buffer: &mut 
     if let Some(field) = &ended.saving {
         let width = usize::from(area.width).saturating_sub(8).min(60);
         let line = typed("file  ", &field.text, true, width, look);
-        boxed("Save the report", vec![line], look.line(), look, area, buffer);
+        boxed(
+            "Save the report",
+            vec![line],
+            look.line(),
+            look,
+            area,
+            buffer,
+        );
     }
 }
 
@@ -124,7 +139,9 @@ impl Page<'_> {
         };
         let equal = match &back.verdict {
             Verdict::Verified { .. } => equal,
-            Verdict::NotVerified { .. } => equal.replacen("identical", "what was read is identical", 1),
+            Verdict::NotVerified { .. } => {
+                equal.replacen("identical", "what was read is identical", 1)
+            }
         };
         self.row("contents", &equal, style);
         self.row("  sha256", &back.restored, plain);
@@ -154,12 +171,20 @@ impl Page<'_> {
         self.row("stick", &ended.target, Style::new());
         let what = format!("{} {}", look.failed(), failure.message);
         self.row("what", &what, look.danger());
-        self.row("the stick", &format!("{}.", capital(&failure.state.to_string())), look.warning());
+        self.row(
+            "the stick",
+            &format!("{}.", capital(&failure.state.to_string())),
+            look.warning(),
+        );
         let next = match (failure.exit, failure.state) {
             (_, StickState::Untouched) => "nothing has to be repaired; press w to choose again",
             (Exit::Cancelled, _) => "press w to write it after all; until then it holds nothing",
-            (Exit::NotVerified, _) => "press w to write it again; if it fails again, take another stick: this one does not keep what it is given",
-            _ => "see that the stick is plugged in firmly and not full or worn out, then press w to write it again, or another one",
+            (Exit::NotVerified, _) => {
+                "press w to write it again; if it fails again, take another stick: this one does not keep what it is given"
+            }
+            _ => {
+                "see that the stick is plugged in firmly and not full or worn out, then press w to write it again, or another one"
+            }
         };
         self.row("next", next, Style::new());
     }

@@ -23,9 +23,21 @@ pub fn keys(review: &Review) -> Vec<Key> {
         ];
     }
     vec![
-        ("Enter", "confirm", "go on to the confirmation; nothing is written before a word was typed"),
-        ("Up/Down", "move", "move; also j and k, PgUp and PgDn, g and G"),
-        ("Space", "unfold", "show all of a change, before and after; also Right and Left"),
+        (
+            "Enter",
+            "confirm",
+            "go on to the confirmation; nothing is written before a word was typed",
+        ),
+        (
+            "Up/Down",
+            "move",
+            "move; also j and k, PgUp and PgDn, g and G",
+        ),
+        (
+            "Space",
+            "unfold",
+            "show all of a change, before and after; also Right and Left",
+        ),
         ("a", "all", "unfold all changes, or fold them"),
         ("Tab", "next change", "go to the next change"),
         ("Esc", "back", "back to the sizes"),
@@ -58,7 +70,13 @@ pub fn draw(review: &Review, look: &Look, area: Rect, buffer: &mut Buffer) {
 /// Width of the names in the plan's lines.
 const NAME: usize = 11;
 
-fn lines_of(row: &Row, review: &Review, here: bool, width: usize, look: &Look) -> Vec<Line<'static>> {
+fn lines_of(
+    row: &Row,
+    review: &Review,
+    here: bool,
+    width: usize,
+    look: &Look,
+) -> Vec<Line<'static>> {
     let mark = match (here, row.kind) {
         (true, _) => look.cursor(),
         (false, Kind::Change) if row.patch.is_some_and(|patch| review.is_open(patch)) => "- ",
@@ -72,13 +90,22 @@ fn lines_of(row: &Row, review: &Review, here: bool, width: usize, look: &Look) -
     };
     let text = format!("{prefix}{}", row.text);
     let indent = text.len() - text.trim_start().len();
-    let hang = if prefix.is_empty() { NAME.max(indent + 2) } else { prefix.len() };
+    let hang = if prefix.is_empty() {
+        NAME.max(indent + 2)
+    } else {
+        prefix.len()
+    };
     let mut lines = Vec::new();
-    for (i, part) in wrap(&text, width.saturating_sub(2), hang).into_iter().enumerate() {
+    for (i, part) in wrap(&text, width.saturating_sub(2), hang)
+        .into_iter()
+        .enumerate()
+    {
         let mark = if i == 0 { mark } else { "  " };
         let named = i == 0 && prefix.is_empty() && indent == 0;
         let cut = if named {
-            part.char_indices().nth(NAME).map_or(part.len(), |(at, _)| at)
+            part.char_indices()
+                .nth(NAME)
+                .map_or(part.len(), |(at, _)| at)
         } else {
             0
         };
@@ -89,7 +116,10 @@ fn lines_of(row: &Row, review: &Review, here: bool, width: usize, look: &Look) -
             Span::styled(rest.to_owned(), style),
         ];
         if here {
-            spans = spans.into_iter().map(|span| span.patch_style(look.chosen())).collect();
+            spans = spans
+                .into_iter()
+                .map(|span| span.patch_style(look.chosen()))
+                .collect();
         }
         lines.push(Line::from(spans));
     }
@@ -104,7 +134,10 @@ fn confirmation(review: &Review, text: &str, look: &Look, area: Rect, buffer: &m
         let wrapped = wrap(text, width, 2).into_iter();
         lines.extend(wrapped.map(|line| Line::styled(line, style)));
     };
-    say(&format!("{}: {}", shown(&target.path), target.description), look.strong());
+    say(
+        &format!("{}: {}", shown(&target.path), target.description),
+        look.strong(),
+    );
     let title = if target.kind == direct::Kind::NewFile {
         say("A new file is made; nothing is lost.", Style::new());
         "Write it?"
@@ -112,19 +145,32 @@ fn confirmation(review: &Review, text: &str, look: &Look, area: Rect, buffer: &m
         say("ALL DATA ON IT WILL BE LOST:", look.danger());
         // What does not fit is counted: the question itself must be in sight.
         let room = usize::from(area.height).saturating_sub(9).max(1);
-        let shown = if target.now.len() > room { room - 1 } else { target.now.len() };
+        let shown = if target.now.len() > room {
+            room - 1
+        } else {
+            target.now.len()
+        };
         for line in target.now.iter().take(shown) {
-            say(&format!("  {}", super::text::start_of(line, width - 2)), Style::new());
+            say(
+                &format!("  {}", super::text::start_of(line, width - 2)),
+                Style::new(),
+            );
         }
         match target.now.len() - shown {
             0 if target.now.is_empty() => say("  (nothing that is known is on it)", Style::new()),
             0 => {}
-            more => say(&format!("  and {more} more, which the plan lists"), Style::new()),
+            more => say(
+                &format!("  and {more} more, which the plan lists"),
+                Style::new(),
+            ),
         }
         "Write over it?"
     };
     for point in &target.unmount {
-        say(&format!("{} will be unmounted", shown(point)), look.warning());
+        say(
+            &format!("{} will be unmounted", shown(point)),
+            look.warning(),
+        );
     }
     lines.push(Line::from(vec![
         Span::raw("Type "),

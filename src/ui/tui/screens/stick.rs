@@ -27,17 +27,29 @@ pub fn keys(sticks: &Sticks) -> Vec<Key> {
     }
     if sticks.allow.is_some() {
         return vec![
-            ("Enter", "go on", "take this disk, if what was typed names it"),
+            (
+                "Enter",
+                "go on",
+                "take this disk, if what was typed names it",
+            ),
             ("Esc", "back", "back to the table"),
         ];
     }
     let mut keys = vec![
         ("Enter", "choose", "choose this stick"),
         ("Up/Down", "move", "move in the table; also j and k"),
-        ("f", "image file", "write to a stick image file instead of a stick"),
+        (
+            "f",
+            "image file",
+            "write to a stick image file instead of a stick",
+        ),
     ];
     if sticks.current().is_some_and(Seen::unmount_lifts) {
-        keys.push(("u", "unmount", "have what is mounted from it unmounted when the writing begins"));
+        keys.push((
+            "u",
+            "unmount",
+            "have what is mounted from it unmounted when the writing begins",
+        ));
     }
     keys.push(("Esc", "back", "back to the image"));
     keys
@@ -65,7 +77,14 @@ pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
         let mut lines: Vec<Line<'_>> = wrap(&text, width, 0).into_iter().map(Line::from).collect();
         lines.push(Line::styled(format!("  {id}"), look.strong()));
         lines.push(typed("> ", &field.text, true, width, look));
-        boxed("Not a stick by its looks", lines, look.danger(), look, area, buffer);
+        boxed(
+            "Not a stick by its looks",
+            lines,
+            look.danger(),
+            look,
+            area,
+            buffer,
+        );
     }
 }
 
@@ -77,19 +96,41 @@ fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(inner.width);
     let rest = width.saturating_sub(2 + FIXED.0 + 1 + FIXED.1 + 1 + FIXED.2 + 1 + FIXED.3 + 2);
     let serial = if width >= 110 { 16 } else { 0 };
-    let model = if rest >= 40 { (rest - serial) / 2 } else { rest / 2 };
+    let model = if rest >= 40 {
+        (rest - serial) / 2
+    } else {
+        rest / 2
+    };
     let last = rest.saturating_sub(model + serial);
-    let cells = |mark: &str, name: &str, what: &str, sizes: (&str, &str), bus: &str, id: &str, state: &str| {
+    let cells = |mark: &str,
+                 name: &str,
+                 what: &str,
+                 sizes: (&str, &str),
+                 bus: &str,
+                 id: &str,
+                 state: &str| {
         let mut text = format!("{mark}{} ", fit(name, FIXED.0));
         text += &format!("{} ", fit(what, model.saturating_sub(1)));
         if serial > 0 {
             text += &format!("{} ", fit(id, serial - 1));
         }
-        text += &format!("{} {}", fit_right(sizes.0, FIXED.1), fit_right(sizes.1, FIXED.2));
+        text += &format!(
+            "{} {}",
+            fit_right(sizes.0, FIXED.1),
+            fit_right(sizes.1, FIXED.2)
+        );
         text += &format!("  {} {}", fit(bus, FIXED.3), fit(state, last));
         text
     };
-    let head = cells("  ", "disk", "what", ("as sold", "binary"), "bus", "serial", "can be written");
+    let head = cells(
+        "  ",
+        "disk",
+        "what",
+        ("as sold", "binary"),
+        "bus",
+        "serial",
+        "can be written",
+    );
     Line::styled(head, look.title()).render(row(inner, 0), buffer);
     let place = Rect {
         y: inner.y + 1,
@@ -104,7 +145,10 @@ fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
             lines.extend(said.map(|line| Line::styled(line, look.warning())));
         }
         Some(Ok(seen)) if seen.is_empty() => {
-            lines.push(Line::styled("  No disk is there; plug in a stick.", look.faint()));
+            lines.push(Line::styled(
+                "  No disk is there; plug in a stick.",
+                look.faint(),
+            ));
         }
         Some(Ok(_)) => {}
     }
@@ -127,7 +171,10 @@ fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
     }
     let on_file = sticks.on_file();
     let mark = if on_file { look.cursor() } else { "  " };
-    let text = fit(&format!("{mark}a stick image file: {}", sticks.file.path.text), width);
+    let text = fit(
+        &format!("{mark}a stick image file: {}", sticks.file.path.text),
+        width,
+    );
     let style = if on_file { look.chosen() } else { Style::new() };
     lines.push(Line::styled(text, style));
     let height = usize::from(place.height);
@@ -167,22 +214,37 @@ fn details(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
         if let Some(against) = seen.against() {
             let (word, _) = standing(seen, sticks.unmount, look);
             let word = word.split(':').next().unwrap_or_default().to_owned();
-            say(&format!("can be written: {word}: {against}"), look.warning());
+            say(
+                &format!("can be written: {word}: {against}"),
+                look.warning(),
+            );
         }
         match &seen.now {
             Ok(now) if now.is_empty() => say("nothing that is known", Style::new()),
             Ok(now) => now.iter().for_each(|line| say(line, Style::new())),
             Err(why) => {
-                disk.partitions
-                    .iter()
-                    .for_each(|part| say(&format!("{}: {}", part.name, part.extent.len.binary()), Style::new()));
-                say(&format!("what is on it cannot be told: {why}"), look.faint());
+                disk.partitions.iter().for_each(|part| {
+                    say(
+                        &format!("{}: {}", part.name, part.extent.len.binary()),
+                        Style::new(),
+                    )
+                });
+                say(
+                    &format!("what is on it cannot be told: {why}"),
+                    look.faint(),
+                );
             }
         }
     } else if sticks.on_file() {
-        say("A file that holds what a stick would hold: to try things out, to start in a virtual machine, or to copy to many sticks. Enter asks for its path and size.", Style::new());
+        say(
+            "A file that holds what a stick would hold: to try things out, to start in a virtual machine, or to copy to many sticks. Enter asks for its path and size.",
+            Style::new(),
+        );
     } else {
-        say("The table follows plugging and unplugging. Move to a stick with the arrow keys; f is for a stick image file.", Style::new());
+        say(
+            "The table follows plugging and unplugging. Move to a stick with the arrow keys; f is for a stick image file.",
+            Style::new(),
+        );
     }
     Paragraph::new(lines).render(inner, buffer);
 }

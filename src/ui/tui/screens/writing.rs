@@ -115,7 +115,10 @@ fn draw_steps(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
                 Progress::AtWork => (look.at_work(), "at work", look.strong()),
                 Progress::ToCome => (look.to_come(), "", look.faint()),
             };
-            let title = start_of(&format!("{}. {}", i + 1, step.title), width.saturating_sub(11));
+            let title = start_of(
+                &format!("{}. {}", i + 1, step.title),
+                width.saturating_sub(11),
+            );
             let pad = width.saturating_sub(super::text::columns(&title) + 2);
             let text = format!("{mark} {title}{}", fit_right(word, pad));
             Line::styled(text, style)
@@ -132,7 +135,10 @@ fn messages(job: &Job, now: Instant, width: usize, look: &Look) -> Vec<Line<'sta
         lines.extend(wrapped.map(|line| Line::styled(line, style)));
     };
     if job.stopping {
-        say("Stopping: waiting for the last piece, and blanking what was begun ...", look.warning());
+        say(
+            "Stopping: waiting for the last piece, and blanking what was begun ...",
+            look.warning(),
+        );
     } else if let Some(quiet) = job.stalled(now) {
         let text = format!(
             "Nothing moved for {}: the stick is busy with itself. That is usual; leave it plugged in.",
@@ -140,7 +146,10 @@ fn messages(job: &Job, now: Instant, width: usize, look: &Look) -> Vec<Line<'sta
         );
         say(&text, look.warning());
     } else if is_format(job) {
-        say("Making a filesystem moves few bytes and takes its time.", look.faint());
+        say(
+            "Making a filesystem moves few bytes and takes its time.",
+            look.faint(),
+        );
     }
     for note in job.notes.iter().rev().take(3).rev() {
         say(&format!("note: {note}"), Style::new());

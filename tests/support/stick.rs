@@ -1,127 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A stick made from an image by applying a partition plan, and what others must say of it.
+//! A stick, the image it was made from, and what others must say of its partition table.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use livestick::patch::{After, Draft};
-use livestick::plan::layout::{Ask, Purpose, lay_out};
-use livestick::request::Size;
-use livestick::table::{Added, NewPartition, Scheme, Table, Use};
-use livestick::units::{Bytes, Extent, MIB};
+use livestick::table::{NewPartition, Scheme, Table};
+use livestick::units::{Bytes, MIB};
 use serde_json::Value;
 use tempfile::TempDir;
-use uuid::Uuid;
 
-use crate::isohybrid::{Shape, build, run, text};
+use super::program::{run, text};
 
 /// An image and the stick made from it.
 pub struct Stick {
     pub image: PathBuf,
     pub path: PathBuf,
     pub before: Table,
-    pub added: Added,
+    /// The kernel's number of each new partition.
+    pub numbers: Vec<u32>,
+    /// The PARTUUID of each, as udev shows it.
+    pub partuuids: Vec<String>,
     pub new: Vec<NewPartition>,
-    _dir: TempDir,
-}
-
-fn wanted(sizes: &[Size]) -> Vec<Ask> {
-    let ask = |(i, size): (usize, &Size)| Ask {
-        what: [Purpose::Overlay, Purpose::Home][i % 2],
-        size: *size,
-        smallest: Bytes::mib(1),
-    };
-    sizes.iter().enumerate().map(ask).collect()
-}
-
-/// Plans the partitions on a medium of `medium` bytes and makes the stick as the plan says. The medium was used before:
-/// its end is full of other things, a backup GPT at the very end among them.
-pub fn make(shape: Shape, medium: u64, sizes: &[Size]) -> Stick {
-    let dir = TempDir::new().unwrap();
-    let image = build(shape, dir.path());
-    make_from(dir, image, medium, sizes)
-}
-
-pub fn make_from(dir: TempDir, image: PathBuf, medium: u64, sizes: &[Size]) -> Stick {
-    let bytes = fs::read(&image).unwrap();
-    let before = Table::read(&bytes).unwrap();
-    let space = before
-        .space(Bytes(bytes.len() as u64), Bytes(medium), sizes.len())
-        .unwrap();
-    let slots = lay_out(&space, &wanted(sizes)).unwrap();
-    let new: Vec<NewPartition> = slots
-        .iter()
-        .enumerate()
-        .map(|(i, slot)| NewPartition {
-            extent: slot.extent,
-            name: format!("live-{}-{i}", slot.what),
-            what: Use::LinuxData,
-            unique: Uuid::from_u128(0x1111_2222_3333_4444_5555_6666_7777_0000 + i as u128),
-        })
-        .collect();
-    let mut draft = Draft::new(&bytes);
-    let added = before.add(&mut draft, Bytes(medium), &new).unwrap();
-    let patches = draft.patches().unwrap();
-
-    let stick = dir.path().join("stick.img");
-    fs::copy(&image, &stick).unwrap();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&stick)
-        .unwrap();
-    file.set_len(medium).unwrap();
-    let stale = medium.saturating_sub(MIB).max(bytes.len() as u64);
-    let mut rubbish = vec![0xA5; usize::try_from(medium - stale).unwrap()];
-    let last = rubbish.len() / 512 * 512 - 512;
-    rubbish[last..last + 8].copy_from_slice(b"EFI PART");
-    file.write_all_at(&rubbish, stale).unwrap();
-    for patch in &patches {
-        let After::Bytes(after) = &patch.after else {
-            panic!("{patch:?}");
-        };
-        file.write_all_at(after, patch.at.0).unwrap();
-    }
-    for piece in &added.behind {
-        assert!(piece.at.0 >= bytes.len() as u64);
-        assert!(piece.at.0 + piece.bytes.len() as u64 <= medium);
-        for partition in &new {
-            let piece = Extent {
-                at: piece.at,
-                len: Bytes(piece.bytes.len() as u64),
-            };
-            assert!(!partition.extent.overlaps(piece));
-        }
-        file.write_all_at(&piece.bytes, piece.at.0).unwrap();
-    }
-    drop(file);
-
-    // Inside the image, exactly the plan's ranges differ.
-    let mut now = vec![0; bytes.len()];
-    let file = File::open(&stick).unwrap();
-    file.read_exact_at(&mut now, 0).unwrap();
-    for patch in &patches {
-        let range = patch.extent().range();
-        let (from, to) = (
-            usize::try_from(range.start).unwrap(),
-            usize::try_from(range.end).unwrap(),
-        );
-        assert_ne!(now[from], bytes[from]);
-        assert_ne!(now[to - 1], bytes[to - 1]);
-        assert_eq!(bytes[from..to], patch.before);
-        now[from..to].copy_from_slice(&bytes[from..to]);
-    }
-    assert!(now == bytes, "something outside the patches changed");
-    assert!(patches.iter().map(|p| p.before.len()).sum::<usize>() < 300 * (1 + new.len()));
-    Stick {
-        _dir: dir,
-        image,
-        path: stick,
-        before,
-        added,
-        new,
-    }
+    /// Where both lie, if they are to go away with this.
+    pub dir: Option<TempDir>,
 }
 
 /// sfdisk's view: label, and per partition number its attributes without the file's name.
@@ -163,7 +65,7 @@ fn judge(stick: &Stick) {
             .map(|(_, p)| p)
             .unwrap()
     };
-    for (number, new) in stick.added.numbers.iter().zip(&stick.new) {
+    for (number, new) in stick.numbers.iter().zip(&stick.new) {
         let seen = of(number);
         assert!(!old.iter().any(|(n, _)| n == number));
         assert_eq!(seen["start"], new.extent.at.0 / 512);
@@ -175,13 +77,7 @@ fn judge(stick: &Stick) {
         "partx",
         &["-r", "-g", "-o", "NR,START,SECTORS,UUID", text(&stick.path)],
     );
-    for ((number, new), partuuid) in stick
-        .added
-        .numbers
-        .iter()
-        .zip(&stick.new)
-        .zip(&stick.added.partuuids)
-    {
+    for ((number, new), partuuid) in stick.numbers.iter().zip(&stick.new).zip(&stick.partuuids) {
         let (start, sectors) = (new.extent.at.0 / 512, new.extent.len.0 / 512);
         let line = format!("{number} {start} {sectors} {partuuid}");
         assert!(
@@ -211,7 +107,7 @@ fn judge(stick: &Stick) {
     for partition in &stick.before.partitions {
         assert!(table.partitions.contains(partition));
     }
-    for (number, new) in stick.added.numbers.iter().zip(&stick.new) {
+    for (number, new) in stick.numbers.iter().zip(&stick.new) {
         let seen = table.partitions.iter().find(|p| p.number == *number);
         assert_eq!(seen.unwrap().extent, new.extent);
     }
@@ -296,7 +192,7 @@ pub fn judge_gpt(stick: &Stick) {
     assert_eq!(primary.part_start, facts.array.0);
     assert_eq!(primary.num_parts, facts.entries);
     assert_eq!(primary.first_usable, facts.first_usable.0);
-    for (number, new) in stick.added.numbers.iter().zip(&stick.new) {
+    for (number, new) in stick.numbers.iter().zip(&stick.new) {
         let seen = &disk.partitions()[number];
         assert_eq!(seen.name, new.name);
         assert_eq!(seen.part_guid, new.unique);
@@ -320,7 +216,7 @@ pub fn judge_mbr(stick: &Stick) {
     judge(stick);
     let mut file = File::open(&stick.path).unwrap();
     let mbr = mbrman::MBR::read_from(&mut file, 512).unwrap();
-    for (number, new) in stick.added.numbers.iter().zip(&stick.new) {
+    for (number, new) in stick.numbers.iter().zip(&stick.new) {
         let seen = mbr.get(*number as usize).unwrap();
         assert_eq!(u64::from(seen.starting_lba), new.extent.at.0 / 512);
         assert_eq!(u64::from(seen.sectors), new.extent.len.0 / 512);

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a job that came to its end may claim: whether the medium was read, and the report.
+
+use crate::apply::copy::Copied;
+use crate::apply::verify::Digests;
+use crate::disk::direct::{Bypass, Medium};
+use crate::plan::Plan;
+use crate::plan::boot::MediaCheck;
+use crate::report::{Exit, Made, ReadBack, Report, StickState, Verdict};
+use crate::units::Bytes;
+
+/// Whether `size` bytes that were read back came from the medium: `given` is what the kernel counted.
+pub fn verdict(medium: &Medium, size: Bytes, given: Option<Bytes>) -> Verdict {
+    let unproven = |reason: String| Verdict::NotVerified { reason };
+    if let Bypass::None(why) = medium.bypass() {
+        return unproven(format!(
+            "{why}, so it cannot be known that the medium was read"
+        ));
+    }
+    if medium.cached_below() {
+        return unproven("the file behind the loop device is read through the page cache".into());
+    }
+    let counted = if medium.is_disk() {
+        "from the disk"
+    } else {
+        "from storage"
+    };
+    match given {
+        Some(given) if given >= size => Verdict::Verified {
+            proof: format!(
+                "direct reads; the kernel fetched {} bytes {counted}",
+                given.grouped()
+            ),
+        },
+        Some(given) => unproven(format!(
+            "the kernel fetched only {} bytes {counted}",
+            given.grouped()
+        )),
+        None => unproven("the kernel does not count what it reads".into()),
+    }
+}
+
+/// The report of a job.
+pub fn report(
+    plan: &Plan,
+    state: StickState,
+    copied: Copied,
+    digests: Digests,
+    verdict: Verdict,
+    made: Vec<Made>,
+    notes: Vec<String>,
+) -> Report {
+    let verified = matches!(verdict, Verdict::Verified { .. });
+    Report {
+        exit: if verified {
+            Exit::Verified
+        } else {
+            Exit::NotVerified
+        },
+        state,
+        stick: format!(
+            "{}   {}",
+            plan.target.path.display(),
+            plan.target.description
+        ),
+        image: plan.image.name.clone(),
+        image_size: plan.image.size,
+        sha256: copied.sha256,
+        read_back: ReadBack {
+            bytes: plan.image.size,
+            verdict,
+            as_written: digests.as_written,
+            restored: digests.restored,
+            ranges: plan.patches.len(),
+            changed: plan.changed(),
+            reasons: plan.reasons(),
+        },
+        made,
+        boot: boot_lines(plan),
+        notes,
+        seconds: 0.0,
+    }
+}
+
+/// How the stick starts, as far as it follows from what was written.
+fn boot_lines(plan: &Plan) -> Vec<String> {
+    let boot = &plan.boot;
+    let mut first = boot.firmware.join(" and ");
+    if !boot.arguments.is_empty() {
+        first += ": persistent by default";
+    }
+    let mut lines = vec![first];
+    let withouts: Vec<&String> = boot
+        .files
+        .iter()
+        .filter_map(|file| file.without.as_ref())
+        .collect();
+    if let Some(without) = withouts.first() {
+        lines.push(format!("'{without}' is in the menu"));
+    }
+    match boot.media_check {
+        MediaCheck::None => {}
+        MediaCheck::Kept => lines.push("the media check is as published".into()),
+        MediaCheck::Reimplanted => lines.push("the media check is computed for this stick".into()),
+    }
+    lines
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::keys::{Cmd, Field};
 use super::work::Task;
+use crate::disk::direct::Kind;
 use crate::plan::Plan;
 use crate::report::{Exit, Failure, Report};
 
@@ -15,6 +16,8 @@ pub struct Ended {
     pub result: Result<Box<Report>, Failure>,
     /// What was to be written, in words.
     pub target: String,
+    /// Whether that was a disk, and not a file.
+    pub disk: bool,
     /// The messages of the job.
     pub notes: Vec<String>,
     /// The first line that is shown.
@@ -48,6 +51,7 @@ impl Ended {
                 plan.target.path.display(),
                 plan.target.description
             ),
+            disk: plan.target.kind == Kind::Disk,
             notes,
             scroll: 0,
             saving: None,

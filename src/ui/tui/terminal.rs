@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
+use crate::disk::shown;
+use crate::ui;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::terminal::{
@@ -20,7 +22,7 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::crossterm::{cursor, execute};
 use rustix::event::{PollFd, PollFlags, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
 /// Whether the terminal is taken at present, for the panic hook and for giving it back once only.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -28,27 +30,40 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static STDERR: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// Where it leads while the terminal is taken.
 static LOG: OnceLock<File> = OnceLock::new();
+/// Where that is.
+static PATH: OnceLock<PathBuf> = OnceLock::new();
 
 /// The signals that matter, as flags.
 #[derive(Debug)]
 pub struct Signals {
-    /// SIGTERM, SIGHUP or SIGINT came.
+    /// SIGTERM or SIGHUP came.
     pub leave: Arc<AtomicBool>,
-    /// SIGTSTP came from outside.
+    /// SIGINT came: from outside, or by Ctrl-C while the terminal is somebody else's.
+    pub interrupt: Arc<AtomicBool>,
+    /// SIGTSTP came, from where SIGINT comes.
     pub stop: Arc<AtomicBool>,
+    /// SIGCONT came.
+    pub went_on: Arc<AtomicBool>,
 }
 
 impl Signals {
     /// Listens to them from now on.
     pub fn listen() -> io::Result<Signals> {
         let signals = Signals {
-            leave: Arc::new(AtomicBool::new(false)),
-            stop: Arc::new(AtomicBool::new(false)),
+            leave: Arc::default(),
+            interrupt: Arc::default(),
+            stop: Arc::default(),
+            went_on: Arc::default(),
         };
-        for signal in [SIGTERM, SIGHUP, SIGINT] {
-            signal_hook::flag::register(signal, Arc::clone(&signals.leave))?;
+        for (signal, flag) in [
+            (SIGTERM, &signals.leave),
+            (SIGHUP, &signals.leave),
+            (SIGINT, &signals.interrupt),
+            (SIGTSTP, &signals.stop),
+            (SIGCONT, &signals.went_on),
+        ] {
+            signal_hook::flag::register(signal, Arc::clone(flag))?;
         }
-        signal_hook::flag::register(SIGTSTP, Arc::clone(&signals.stop))?;
         Ok(signals)
     }
 }
@@ -78,20 +93,51 @@ impl Screen {
         take()?;
         self.terminal.clear()
     }
-
-    /// Stops the program until it is continued, with the terminal given back meanwhile.
-    pub fn suspend(&mut self) -> io::Result<()> {
-        give_back();
-        // The default action of the signal, which a handler replaced.
-        signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
-        self.retake()
-    }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// Stops the program until it is continued. The terminal has to be given back before.
+pub fn stop(signals: &Signals) -> io::Result<()> {
+    // The default action of the signal, which a handler replaced.
+    signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
+    signals.went_on.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether no process is left that could continue this one if it stopped: its process group is orphaned (POSIX, base
+/// definitions 3.264), as where a terminal runs nothing but livestick. Unknown counts as no.
+pub fn nobody_continues() -> bool {
+    use rustix::process::{Pid, getpgid, getpid, getsid};
+    let of = |pid: Pid| Some((getsid(Some(pid)).ok()?, getpgid(Some(pid)).ok()?));
+    let Some((session, group)) = of(getpid()) else {
+        return false;
+    };
+    let mut pid = getpid();
+    // A tool such as sudo may be in between, in the same group.
+    for _ in 0..16 {
+        let Some(parent) = parent(pid) else {
+            return true;
+        };
+        match of(parent) {
+            Some((s, g)) if s == session && g != group => return false,
+            Some((s, _)) if s == session => pid = parent,
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// The parent of a process (proc_pid_stat(5), field 4; the name before it may hold anything).
+fn parent(pid: rustix::process::Pid) -> Option<rustix::process::Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let parent = fields.split_whitespace().nth(1)?.parse().ok()?;
+    rustix::process::Pid::from_raw(parent)
 }
 
 fn take() -> io::Result<()> {
@@ -136,6 +182,12 @@ pub fn hook_panics() {
         if thread::current().id() == here {
             give_back();
             before(info);
+            if let Some(path) = PATH.get() {
+                ui::warn(&format!(
+                    "this is a defect of livestick; its log is {}",
+                    shown(path)
+                ));
+            }
         }
     }));
 }
@@ -169,6 +221,7 @@ pub fn open_log() -> Option<PathBuf> {
         });
     let (file, path) = path?;
     LOG.set(file).ok()?;
+    let _ = PATH.set(path.clone());
     Some(path)
 }
 

@@ -55,7 +55,7 @@ pub fn draw(ended: &Ended, state: &State, look: &Look, area: Rect, buffer: &mut 
         look,
     };
     match &ended.result {
-        Ok(report) => page.report(report),
+        Ok(report) => page.report(report, ended),
         Err(failure) => page.failure(failure, ended),
     }
     for note in &ended.notes {
@@ -104,7 +104,7 @@ impl Page<'_> {
         }
     }
 
-    fn report(&mut self, report: &Report) {
+    fn report(&mut self, report: &Report, ended: &Ended) {
         let look = self.look;
         let back = &report.read_back;
         let plain = Style::new();
@@ -158,7 +158,7 @@ impl Page<'_> {
         for (i, line) in report.boot.iter().enumerate() {
             self.row(if i == 0 { "boot" } else { "" }, line, plain);
         }
-        self.row("next", "pull the stick out, plug it into the machine to start, and choose it in its boot menu (often F12, F10 or Esc)", plain);
+        self.row("next", next_step(ended), plain);
         for note in &report.notes {
             self.row("note", note, plain);
         }
@@ -187,6 +187,14 @@ impl Page<'_> {
             }
         };
         self.row("next", next, Style::new());
+    }
+}
+
+fn next_step(ended: &Ended) -> &'static str {
+    if ended.disk {
+        "pull the stick out, plug it into the machine to start, and choose it in its boot menu (often F12, F10 or Esc)"
+    } else {
+        "start it as the disk of a virtual machine, or write it to sticks as it is"
     }
 }
 

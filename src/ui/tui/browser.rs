@@ -9,6 +9,8 @@ use super::work::{Message, Task};
 
 /// How many rows a page key moves.
 const PAGE: usize = 10;
+/// More lines than the facts of any image have.
+const FACTS: usize = 1000;
 
 /// The file browser.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Browser {
     pub facts: Option<(PathBuf, Result<ImageFacts, String>)>,
     /// The image that the user wants, while it is still being looked at.
     pub wanted: Option<PathBuf>,
+    /// The first line of the facts that is shown, while they have the whole screen.
+    pub reading_facts: Option<usize>,
     /// A file that the cursor shall be on once the folder was read.
     land: Option<PathBuf>,
 }
@@ -50,6 +54,7 @@ impl Default for Browser {
             cursor: 0,
             facts: None,
             wanted: None,
+            reading_facts: None,
             land: None,
         }
     }
@@ -77,6 +82,7 @@ impl Browser {
         self.cursor = 0;
         self.filter = Field::default();
         self.typing = false;
+        self.reading_facts = None;
         tasks.push(Task::List(folder.to_owned()));
     }
 
@@ -123,6 +129,9 @@ impl Browser {
 
     /// Takes a command.
     pub fn command(&mut self, cmd: Cmd, tasks: &mut Vec<Task>) -> Choice {
+        if let Some(at) = self.reading_facts {
+            return self.facts_command(cmd, at);
+        }
         if self.typing && self.filter_command(cmd) {
             self.cursor = 0;
             self.look(tasks);
@@ -140,6 +149,7 @@ impl Browser {
             Cmd::Left | Cmd::Erase => self.up(tasks),
             Cmd::Next | Cmd::Previous => self.next_place(cmd == Cmd::Next, tasks),
             Cmd::Char('/') => self.typing = true,
+            Cmd::Char(' ') => self.reading_facts = Some(0),
             Cmd::Char('.') => {
                 self.all = !self.all;
                 self.cursor = 0;
@@ -157,6 +167,18 @@ impl Browser {
                 self.look(tasks);
             }
             _ => return Choice::NotMine,
+        }
+        Choice::Stay
+    }
+
+    /// A command while the facts have the whole screen.
+    fn facts_command(&mut self, cmd: Cmd, at: usize) -> Choice {
+        match cmd.moving() {
+            Cmd::Back | Cmd::Enter | Cmd::Left | Cmd::Char(' ') => self.reading_facts = None,
+            cmd => match moved(cmd, at, FACTS, PAGE) {
+                Some(at) => self.reading_facts = Some(at),
+                None => return Choice::NotMine,
+            },
         }
         Choice::Stay
     }

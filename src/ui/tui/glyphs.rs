@@ -98,7 +98,7 @@ impl Look {
 
     /// Something done.
     pub fn done(&self) -> &'static str {
-        self.pick("✔", "x", "x")
+        self.pick("✔", "*", "*")
     }
 
     /// Something at work.

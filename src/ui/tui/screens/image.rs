@@ -16,6 +16,12 @@ use crate::disk::shown;
 
 /// The keys of this screen.
 pub fn keys(browser: &Browser) -> Vec<Key> {
+    if browser.reading_facts.is_some() {
+        return vec![
+            ("Up/Down", "scroll", "move; also j and k, PgUp and PgDn"),
+            ("Esc", "back", "back to the list; also Space and Enter"),
+        ];
+    }
     if browser.typing {
         return vec![
             ("Enter", "choose", "choose this image, or open this folder"),
@@ -30,6 +36,7 @@ pub fn keys(browser: &Browser) -> Vec<Key> {
             "move",
             "move in the list; also j and k, PgUp and PgDn",
         ),
+        ("Space", "facts", "read all that is known of this image"),
         (
             "/",
             "filter",
@@ -55,9 +62,13 @@ pub fn keys(browser: &Browser) -> Vec<Key> {
 
 /// Draws it.
 pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
-    let (list, facts) = split(area, 45, 7);
+    if let Some(from) = state.browser.reading_facts {
+        draw_facts(&state.browser, from, look, area, buffer);
+        return;
+    }
+    let (list, facts) = split(area, 45, 8);
     draw_list(&state.browser, look, list, buffer);
-    draw_facts(&state.browser, look, facts, buffer);
+    draw_facts(&state.browser, 0, look, facts, buffer);
 }
 
 fn draw_list(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
@@ -134,7 +145,7 @@ fn draw_list(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
     Paragraph::new(lines).render(inner, buffer);
 }
 
-fn draw_facts(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn draw_facts(browser: &Browser, from: usize, look: &Look, area: Rect, buffer: &mut Buffer) {
     let inner = panel("What it is", look, area, buffer);
     let width = usize::from(inner.width);
     let lines = match (browser.current(), browser.looked_at()) {
@@ -149,6 +160,18 @@ fn draw_facts(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
         (Some(_), Some(Ok(facts))) => lines_of(facts, width, look),
         (None, _) => Vec::new(),
     };
+    let height = usize::from(inner.height);
+    let first = from.min(lines.len().saturating_sub(height));
+    let more = lines.len().saturating_sub(first + height);
+    let mut lines: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).collect();
+    if let (Some(last), 1..) = (lines.last_mut(), more) {
+        let how = match browser.reading_facts {
+            Some(_) => " below",
+            None => "; Space shows them",
+        };
+        let text = format!("{} more lines{how}", more + 1);
+        *last = Line::styled(text, look.faint());
+    }
     Paragraph::new(lines).render(inner, buffer);
 }
 

@@ -14,7 +14,7 @@ use super::super::glyphs::Look;
 use super::super::known::{ImageFacts, Memory};
 use super::super::state::State;
 use super::super::sticks::Target;
-use super::text::{end_of, wrap};
+use super::text::{end_of, start_of, wrap};
 use super::{Key, panel};
 use crate::plan::layout::Purpose;
 use crate::request::Size;
@@ -133,7 +133,12 @@ fn fields(
         ];
         let typed = amounts.typed.as_ref().filter(|_| here);
         let text = typed.map_or(value, |field| field.text.clone());
-        let text = end_of(&text, width.saturating_sub(22));
+        let room = width.saturating_sub(22);
+        // Of what is typed the end is in sight, of what is chosen the beginning.
+        let text = match place {
+            Place::Arguments => end_of(&text, room),
+            _ => start_of(&text, room),
+        };
         let arguments = *place == Place::Arguments;
         if here && (arguments || typed.is_some()) {
             spans.push(Span::styled(text, look.strong()));
@@ -272,14 +277,19 @@ fn picture(
     if roomy {
         lines.push(bar);
     }
-    let mut legend = vec![Span::raw("  ")];
+    let mut legend = Line::raw("  ");
     for (i, (name, size)) in parts.iter().enumerate() {
-        if *size > Bytes::ZERO {
-            legend.push(Span::styled(format!("{} ", glyphs[i]), styles[i]));
-            legend.push(Span::raw(format!("{name} {}  ", size.binary())));
+        if *size == Bytes::ZERO {
+            continue;
         }
+        let what = format!("{name} {}  ", size.binary());
+        if legend.width() + what.len() + 2 > width {
+            lines.push(std::mem::replace(&mut legend, Line::raw("  ")));
+        }
+        legend.push_span(Span::styled(format!("{} ", glyphs[i]), styles[i]));
+        legend.push_span(Span::raw(what));
     }
-    lines.push(Line::from(legend));
+    lines.push(legend);
     lines
 }
 

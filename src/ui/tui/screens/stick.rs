@@ -88,49 +88,55 @@ pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Widths: name, GB, GiB, bus.
-const FIXED: (usize, usize, usize, usize) = (9, 9, 9, 5);
+/// A column: its title, its width, and whether its texts stand at its right end.
+type Column = (&'static str, usize, bool);
+
+/// The columns for a table of this width. What a narrow one leaves out is below it, for the disk under the cursor.
+fn columns(width: usize) -> Vec<Column> {
+    let mut columns = vec![("disk", 8, false), ("what", 0, false), ("as sold", 9, true)];
+    if width >= 74 {
+        columns.extend([("binary", 9, true), ("bus", 7, false)]);
+    }
+    if width >= 110 {
+        columns.extend([("serial", 14, false), ("on it now", 0, false)]);
+    }
+    columns.push(("can be written", 0, false));
+    let fixed: usize = columns.iter().map(|(_, width, _)| width + 1).sum();
+    let flexible = columns.iter().filter(|(_, width, _)| *width == 0).count();
+    let rest = (width + 1).saturating_sub(2 + fixed);
+    let mut left = rest;
+    for (i, column) in columns
+        .iter_mut()
+        .filter(|column| column.1 == 0)
+        .enumerate()
+    {
+        // What is cut first are the words at the end.
+        column.1 = if i + 1 == flexible {
+            left
+        } else {
+            rest / flexible
+        };
+        left -= column.1;
+    }
+    columns
+}
+
+fn cells(mark: &str, columns: &[Column], text: &dyn Fn(&'static str) -> String) -> String {
+    let cells: Vec<String> = columns
+        .iter()
+        .map(|(title, width, right)| match right {
+            true => fit_right(&text(title), *width),
+            false => fit(&text(title), *width),
+        })
+        .collect();
+    format!("{mark}{}", cells.join(" "))
+}
 
 fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
     let inner = panel("Sticks and disks", look, area, buffer);
     let width = usize::from(inner.width);
-    let rest = width.saturating_sub(2 + FIXED.0 + 1 + FIXED.1 + 1 + FIXED.2 + 1 + FIXED.3 + 2);
-    let serial = if width >= 110 { 16 } else { 0 };
-    let model = if rest >= 40 {
-        (rest - serial) / 2
-    } else {
-        rest / 2
-    };
-    let last = rest.saturating_sub(model + serial);
-    let cells = |mark: &str,
-                 name: &str,
-                 what: &str,
-                 sizes: (&str, &str),
-                 bus: &str,
-                 id: &str,
-                 state: &str| {
-        let mut text = format!("{mark}{} ", fit(name, FIXED.0));
-        text += &format!("{} ", fit(what, model.saturating_sub(1)));
-        if serial > 0 {
-            text += &format!("{} ", fit(id, serial - 1));
-        }
-        text += &format!(
-            "{} {}",
-            fit_right(sizes.0, FIXED.1),
-            fit_right(sizes.1, FIXED.2)
-        );
-        text += &format!("  {} {}", fit(bus, FIXED.3), fit(state, last));
-        text
-    };
-    let head = cells(
-        "  ",
-        "disk",
-        "what",
-        ("as sold", "binary"),
-        "bus",
-        "serial",
-        "can be written",
-    );
+    let columns = columns(width);
+    let head = cells("  ", &columns, &|title| title.to_owned());
     Line::styled(head, look.title()).render(row(inner, 0), buffer);
     let place = Rect {
         y: inner.y + 1,
@@ -157,16 +163,20 @@ fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
         let here = sticks.cursor == Some(i);
         let mark = if here { look.cursor() } else { "  " };
         let (word, style) = standing(seen, here && sticks.unmount, look);
-        let bus = disk.bus.to_string();
-        let text = cells(
-            mark,
-            &disk.name,
-            &disk.title(),
-            (&disk.size.decimal(), &disk.size.binary()),
-            &bus,
-            disk.serial.as_deref().unwrap_or("-"),
-            &word,
-        );
+        let text = cells(mark, &columns, &|title| match title {
+            "disk" => disk.name.clone(),
+            "what" => disk.title(),
+            "as sold" => disk.size.decimal(),
+            "binary" => disk.size.binary(),
+            "bus" => disk.bus.to_string(),
+            "serial" => disk.serial.clone().unwrap_or("-".into()),
+            "on it now" => match &seen.now {
+                Ok(now) if now.is_empty() => "nothing known".into(),
+                Ok(now) => now.join(", "),
+                Err(_) => "-".into(),
+            },
+            _ => word.clone(),
+        });
         lines.push(Line::styled(text, if here { look.chosen() } else { style }));
     }
     let on_file = sticks.on_file();
@@ -210,7 +220,8 @@ fn details(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
     };
     if let Some(seen) = sticks.current() {
         let disk = &seen.disk;
-        say(&crate::plan::target::describe(disk), look.strong());
+        let bus = format!("{}, {}", crate::plan::target::describe(disk), disk.bus);
+        say(&bus, look.strong());
         if let Some(against) = seen.against() {
             let (word, _) = standing(seen, sticks.unmount, look);
             let word = word.split(':').next().unwrap_or_default().to_owned();

@@ -31,6 +31,7 @@ pub(super) fn run(options: &Options, writer: Writer) -> io::Result<Result<(), Ex
     let log = terminal::open_log();
     let signals = Signals::listen()?;
     terminal::hook_panics();
+    terminal::watch_end()?;
     let loops = options
         .target
         .as_ref()
@@ -60,6 +61,7 @@ pub(super) fn run(options: &Options, writer: Writer) -> io::Result<Result<(), Ex
         ended?;
     }
     Ok(match session.state.exit {
+        None if session.over() => Err(Exit::Cancelled),
         None | Some(Exit::Verified) => Ok(()),
         Some(exit) => Err(exit),
     })
@@ -190,7 +192,7 @@ impl Session {
             match task {
                 Task::Quit => return Ok(true),
                 Task::Suspend => self.suspend()?,
-                Task::Redraw => self.screen.terminal.clear()?,
+                Task::Redraw => self.screen.anew()?,
                 Task::Write(plan) if self.work.asks(&plan) => {
                     terminal::give_back();
                     warn(&format!(

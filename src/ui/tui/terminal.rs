@@ -18,7 +18,7 @@ use crate::ui;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,6 +26,8 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
 /// Whether the terminal is taken at present, for the panic hook and for giving it back once only.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether its other end was closed.
+static GONE: AtomicBool = AtomicBool::new(false);
 /// Where standard error leads when the terminal is given back.
 static STDERR: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// Where it leads while the terminal is taken.
@@ -91,7 +93,15 @@ impl Screen {
     /// Takes it again after [`give_back`]; everything will be drawn anew.
     pub fn retake(&mut self) -> io::Result<()> {
         take()?;
-        self.terminal.clear()
+        self.anew()
+    }
+
+    /// Draws everything the next time. Ratatui's own way would ask the terminal where its cursor is, and wait for an
+    /// answer that not every terminal gives.
+    pub fn anew(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 }
 
@@ -192,13 +202,31 @@ pub fn hook_panics() {
     }));
 }
 
-/// Whether the terminal is gone: its other end was closed.
+/// Whether the terminal is gone: its other end was closed. Known after [`watch_end`].
 pub fn is_gone() -> bool {
-    let stdin = io::stdin();
-    let mut one = [PollFd::new(&stdin, PollFlags::IN)];
-    let now = rustix::time::Timespec::default();
-    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-    poll(&mut one, Some(&now)).is_ok() && one[0].revents().intersects(gone)
+    GONE.load(Ordering::Relaxed)
+}
+
+/// Notices from now on when the terminal goes away.
+///
+/// A terminal that is gone reads as an end of file for ever, and crossterm's reader takes that for no news and reads
+/// on without a pause. So it gets something else to read from, which has nothing for it.
+pub fn watch_end() -> io::Result<()> {
+    let (nothing, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)?;
+    thread::spawn(move || {
+        let stdin = io::stdin();
+        // Without a wish for anything: what is left to hear of is the end.
+        let mut end = [PollFd::new(&stdin, PollFlags::empty())];
+        while poll(&mut end, None) == Err(rustix::io::Errno::INTR) {}
+        GONE.store(true, Ordering::Relaxed);
+        let _ = rustix::stdio::dup2_stdin(&nothing);
+        // The other end of the pipe stays open, or this would be an end of file, too.
+        let _held = held;
+        loop {
+            thread::park();
+        }
+    });
+    Ok(())
 }
 
 /// Opens the log: in the user's state folder, or where temporary files go. None if neither can be written.

@@ -39,7 +39,8 @@ pub fn draw(job: &Job, now: Instant, look: &Look, area: Rect, buffer: &mut Buffe
     let title = format!("{}, {}", target.path.display(), target.description);
     let inner = panel(&title, look, area, buffer);
     gauge(job, look, row(inner, 0), buffer);
-    Line::from(numbers(job, now)).render(row(inner, 1), buffer);
+    let numbers = numbers(job, now, usize::from(inner.width));
+    Line::from(numbers).render(row(inner, 1), buffer);
     let steps = u16::try_from(job.steps().len()).unwrap_or(6).min(8);
     let place = Rect {
         y: inner.y + 2,
@@ -82,20 +83,26 @@ fn gauge(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
     .render(area, buffer);
 }
 
-fn numbers(job: &Job, now: Instant) -> String {
+/// What is known in numbers, as much of it as fits.
+fn numbers(job: &Job, now: Instant, width: usize) -> String {
     if !job.begun {
         return "The writer is being started ...".into();
     }
     let mut text = format!("{} of {}", job.done.binary(), job.total.binary());
-    if let Some(rate) = job.pace.rate(job.done, now).filter(|_| !is_format(job)) {
-        text += &format!(", {}", speed(rate));
-    }
-    text += &match job.pace.left(job.step, job.done, now) {
-        Some(left) => format!(", about {} left", duration(left)),
-        None => String::new(),
-    };
+    let rate = job.pace.rate(job.done, now).filter(|_| !is_format(job));
+    let left = job.pace.left(job.step, job.done, now);
     let since = now.saturating_duration_since(job.since);
-    text + &format!(", {} so far", duration(since))
+    let more = [
+        rate.map(speed),
+        left.map(|left| format!("about {} left", duration(left))),
+        Some(format!("{} so far", duration(since))),
+    ];
+    for part in more.into_iter().flatten() {
+        if text.len() + part.len() + 2 <= width {
+            text = format!("{text}, {part}");
+        }
+    }
+    text
 }
 
 fn is_format(job: &Job) -> bool {

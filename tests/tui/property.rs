@@ -235,7 +235,7 @@ fn play(mut way: Way, acts: &[Act], sizes: &[(u16, u16)]) -> usize {
             Act::Heard(said) => witness.take(&mut way, Input::Message(message(said))),
             Act::Time(milliseconds) => way.wait(Duration::from_millis(*milliseconds)),
         }
-        drawn(&way.state, &COLOUR, sizes[i % sizes.len()]);
+        drawn(&way.state, COLOUR, sizes[i % sizes.len()]);
     }
     witness.writes
 }

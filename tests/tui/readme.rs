@@ -38,7 +38,7 @@ fn the_screens_are_as_they_are_drawn() {
         Way::to_writing(),
         Way::to_report(),
     ] {
-        let screen = characters(&drawn(&way.state, &COLOUR, (80, 20)));
+        let screen = characters(&drawn(&way.state, COLOUR, (80, 20)));
         let _ = write!(shown, "\n```\n{screen}```\n");
     }
     shown.push('\n');

@@ -40,7 +40,7 @@ const CONSOLE: Look = Look {
 };
 
 /// What is drawn of a state.
-pub fn drawn(state: &State, look: &Look, (columns, rows): (u16, u16)) -> Buffer {
+pub fn drawn(state: &State, look: Look, (columns, rows): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
     terminal.draw(|frame| draw(state, look, frame)).unwrap();
     terminal.backend().buffer().clone()
@@ -238,9 +238,9 @@ fn every_screen_looks_as_it_did() {
     for (name, way) in all() {
         let mut text = String::new();
         for size in SIZES {
-            let colour = drawn(&way.state, &COLOUR, size);
-            let none = drawn(&way.state, &NO_COLOUR, size);
-            let ascii = drawn(&way.state, &ASCII, size);
+            let colour = drawn(&way.state, COLOUR, size);
+            let none = drawn(&way.state, NO_COLOUR, size);
+            let ascii = drawn(&way.state, ASCII, size);
             let (columns, rows) = size;
             let _ = writeln!(text, "==== {columns}x{rows}\n{}", characters(&colour));
             let _ = writeln!(text, "---- styles\n{}", styles(&colour));
@@ -267,14 +267,14 @@ fn every_screen_looks_as_it_did() {
 fn no_terminal_gets_what_it_does_not_have() {
     for (name, way) in all() {
         for size in SIZES {
-            let ascii = drawn(&way.state, &ASCII, size);
+            let ascii = drawn(&way.state, ASCII, size);
             assert!(characters(&ascii).is_ascii(), "{name}");
-            let plain = styles(&drawn(&way.state, &NO_COLOUR, size));
+            let plain = styles(&drawn(&way.state, NO_COLOUR, size));
             for colour in ["red", "green", "yellow", "blue", "magenta", "cyan", "white"] {
                 assert!(!plain.contains(colour), "{name}: {colour}");
             }
             // The glyphs of the console's usual fonts: Latin-1 and the box and block characters of code page 437.
-            let console = characters(&drawn(&way.state, &CONSOLE, size));
+            let console = characters(&drawn(&way.state, CONSOLE, size));
             let strange = console.chars().find(|c| {
                 !c.is_ascii()
                     && !matches!(c, '\u{a0}'..='\u{ff}')
@@ -288,7 +288,7 @@ fn no_terminal_gets_what_it_does_not_have() {
 #[test]
 fn a_file_name_does_not_command_the_terminal() {
     for (name, way) in all() {
-        let buffer = drawn(&way.state, &COLOUR, (120, 40));
+        let buffer = drawn(&way.state, COLOUR, (120, 40));
         let text = buffer.content.iter().map(|cell| cell.symbol());
         let control = text.flat_map(str::chars).find(|c| c.is_control());
         assert_eq!(control, None, "{name}");
@@ -298,7 +298,7 @@ fn a_file_name_does_not_command_the_terminal() {
 #[test]
 fn in_the_smallest_window_nothing_essential_is_cut() {
     let shows = |way: &Way, words: &[&str]| {
-        let text = characters(&drawn(&way.state, &ASCII, (60, 16)));
+        let text = characters(&drawn(&way.state, ASCII, (60, 16)));
         for word in words {
             assert!(text.contains(word), "no {word:?} in\n{text}");
         }
@@ -356,7 +356,7 @@ fn a_window_that_is_too_small_says_so_and_nothing_panics_in_any() {
     for (name, way) in all() {
         for columns in (0..=130).step_by(9).chain([59, 60]) {
             for rows in (0..=45).step_by(4).chain([15, 16]) {
-                let buffer = drawn(&way.state, &COLOUR, (columns, rows));
+                let buffer = drawn(&way.state, COLOUR, (columns, rows));
                 let small = columns < 60 || rows < 16;
                 if columns >= 40 && rows >= 4 {
                     let told = characters(&buffer).contains("Please make it larger");

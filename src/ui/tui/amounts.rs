@@ -367,9 +367,8 @@ impl Amounts {
             Cmd::Back => self.typed = None,
             Cmd::Enter | Cmd::Next | Cmd::Down | Cmd::Up | Cmd::Previous => {
                 let text = field.text.trim().to_owned();
-                let what = match self.place() {
-                    Place::Size(what) => what,
-                    _ => return Ok(false),
+                let Place::Size(what) = self.place() else {
+                    return Ok(false);
                 };
                 if text.is_empty() || text == "0" {
                     self.part_mut(what).size = None;

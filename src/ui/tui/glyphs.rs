@@ -66,7 +66,7 @@ impl Look {
     }
 
     /// The lines around a panel.
-    pub fn border(&self) -> border::Set<'static> {
+    pub fn border(self) -> border::Set<'static> {
         match self.set {
             Set::Rich => border::ROUNDED,
             Set::Console => border::PLAIN,
@@ -83,7 +83,7 @@ impl Look {
         }
     }
 
-    fn pick<T>(&self, rich: T, console: T, ascii: T) -> T {
+    fn pick<T>(self, rich: T, console: T, ascii: T) -> T {
         match self.set {
             Set::Rich => rich,
             Set::Console => console,
@@ -92,57 +92,57 @@ impl Look {
     }
 
     /// What stands before the chosen row.
-    pub fn cursor(&self) -> &'static str {
+    pub fn cursor(self) -> &'static str {
         self.pick("▸ ", "> ", "> ")
     }
 
     /// Something done.
-    pub fn done(&self) -> &'static str {
+    pub fn done(self) -> &'static str {
         self.pick("✔", "*", "*")
     }
 
     /// Something at work.
-    pub fn at_work(&self) -> &'static str {
+    pub fn at_work(self) -> &'static str {
         self.pick("▶", ">", ">")
     }
 
     /// Something that went wrong.
-    pub fn failed(&self) -> &'static str {
+    pub fn failed(self) -> &'static str {
         self.pick("✘", "!", "!")
     }
 
     /// Something to come.
-    pub fn to_come(&self) -> &'static str {
+    pub fn to_come(self) -> &'static str {
         self.pick("·", "-", "-")
     }
 
     /// Between the steps of the way.
-    pub fn then(&self) -> &'static str {
+    pub fn then(self) -> &'static str {
         self.pick(" › ", " > ", " > ")
     }
 
     /// A horizontal line.
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(self) -> &'static str {
         self.pick("─", "─", "-")
     }
 
     /// A vertical line.
-    pub fn bar(&self) -> &'static str {
+    pub fn bar(self) -> &'static str {
         self.pick("│", "│", "|")
     }
 
     /// The done part of a gauge.
-    pub fn full(&self) -> &'static str {
+    pub fn full(self) -> &'static str {
         self.pick("█", "█", "#")
     }
 
     /// The rest of a gauge.
-    pub fn empty(&self) -> &'static str {
+    pub fn empty(self) -> &'static str {
         self.pick("░", "░", ".")
     }
 
     /// The parts of the picture of a stick: the image, the overlay, /home, what is free.
-    pub fn parts(&self) -> [&'static str; 4] {
+    pub fn parts(self) -> [&'static str; 4] {
         self.pick(
             ["█", "▓", "▒", "░"],
             ["█", "▓", "▒", "░"],
@@ -151,7 +151,7 @@ impl Look {
     }
 
     /// Heights of a column of the rate graph, from nothing to a whole cell.
-    pub fn heights(&self) -> &'static [&'static str] {
+    pub fn heights(self) -> &'static [&'static str] {
         self.pick(
             &[" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
             &[" ", "▄", "█"],
@@ -159,64 +159,64 @@ impl Look {
         )
     }
 
-    fn coloured(&self, style: Style, colour: Color) -> Style {
+    fn coloured(self, style: Style, colour: Color) -> Style {
         if self.colour { style.fg(colour) } else { style }
     }
 
     /// A title, a name.
-    pub fn title(&self) -> Style {
+    pub fn title(self) -> Style {
         self.coloured(Style::new().add_modifier(Modifier::BOLD), Color::Cyan)
     }
 
     /// What matters.
-    pub fn strong(&self) -> Style {
+    pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
     /// What matters less, or cannot be chosen.
-    pub fn faint(&self) -> Style {
+    pub fn faint(self) -> Style {
         // Bright black is invisible on some consoles; dim is plain there.
         Style::new().add_modifier(Modifier::DIM)
     }
 
     /// Lines and frames.
-    pub fn line(&self) -> Style {
+    pub fn line(self) -> Style {
         self.coloured(Style::new(), Color::Blue)
     }
 
     /// The row or field that keys go to.
-    pub fn chosen(&self) -> Style {
+    pub fn chosen(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
     /// Proven, done, possible.
-    pub fn good(&self) -> Style {
+    pub fn good(self) -> Style {
         self.coloured(Style::new(), Color::Green)
     }
 
     /// To be noticed.
-    pub fn warning(&self) -> Style {
+    pub fn warning(self) -> Style {
         self.coloured(Style::new().add_modifier(Modifier::BOLD), Color::Yellow)
     }
 
     /// Loss and failure.
-    pub fn danger(&self) -> Style {
+    pub fn danger(self) -> Style {
         self.coloured(Style::new().add_modifier(Modifier::BOLD), Color::Red)
     }
 
     /// A key in the footer.
-    pub fn key(&self) -> Style {
+    pub fn key(self) -> Style {
         self.coloured(Style::new().add_modifier(Modifier::BOLD), Color::Yellow)
     }
 
     /// The parts of the picture of a stick, as [`Look::parts`].
-    pub fn part_styles(&self) -> [Style; 4] {
+    pub fn part_styles(self) -> [Style; 4] {
         [Color::Blue, Color::Green, Color::Magenta, Color::White]
             .map(|colour| self.coloured(Style::new(), colour))
     }
 
     /// Replaces what the set does not have.
-    pub fn flatten(&self, buffer: &mut Buffer) {
+    pub fn flatten(self, buffer: &mut Buffer) {
         if self.set == Set::Rich {
             return;
         }

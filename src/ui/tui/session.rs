@@ -176,7 +176,7 @@ impl Session {
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let (state, look) = (&self.state, &self.look);
+        let (state, look) = (&self.state, self.look);
         self.screen
             .terminal
             .draw(|frame| screens::draw(state, look, frame))?;
@@ -223,8 +223,15 @@ impl Session {
         self.screen.retake()
     }
 
-    /// Waits, with the terminal given back, until the writer has what it asked for.
+    /// Waits, with the terminal given back, until the writer has what it asked for, or has not got it.
     fn first_event(&mut self) -> io::Result<Vec<Message>> {
+        let heard = self.heard_first();
+        // Whoever asks gets Ctrl-C too, and may be gone before it was seen here; it was meant for the question.
+        self.signals.interrupt.store(false, Ordering::Relaxed);
+        heard
+    }
+
+    fn heard_first(&mut self) -> io::Result<Vec<Message>> {
         let mut seen = Vec::new();
         loop {
             match self.messages.recv_timeout(PATIENCE) {

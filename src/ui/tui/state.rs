@@ -125,6 +125,8 @@ impl State {
     pub fn given(&mut self, image: Option<PathBuf>, target: Option<PathBuf>) -> Vec<Task> {
         let mut tasks = Vec::new();
         if let Some(image) = image {
+            // Of a name alone the parent would be no folder that can be shown.
+            let image = std::path::absolute(&image).unwrap_or(image);
             if image.is_dir() {
                 self.browser.open(&image, &mut tasks);
             } else {

@@ -61,7 +61,7 @@ pub fn keys(browser: &Browser) -> Vec<Key> {
 }
 
 /// Draws it.
-pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     if let Some(from) = state.browser.reading_facts {
         draw_facts(&state.browser, from, look, area, buffer);
         return;
@@ -71,7 +71,7 @@ pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
     draw_facts(&state.browser, 0, look, facts, buffer);
 }
 
-fn draw_list(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn draw_list(browser: &Browser, look: Look, area: Rect, buffer: &mut Buffer) {
     let title = shown(&browser.folder).to_string();
     let title = if title.is_empty() {
         "Images"
@@ -145,7 +145,7 @@ fn draw_list(browser: &Browser, look: &Look, area: Rect, buffer: &mut Buffer) {
     Paragraph::new(lines).render(inner, buffer);
 }
 
-fn draw_facts(browser: &Browser, from: usize, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn draw_facts(browser: &Browser, from: usize, look: Look, area: Rect, buffer: &mut Buffer) {
     let inner = panel("What it is", look, area, buffer);
     let width = usize::from(inner.width);
     let lines = match (browser.current(), browser.looked_at()) {
@@ -180,7 +180,7 @@ const ORDER: [&str; 11] = [
     "system", "volume", "image", "live", "can", "root", "check", "table", "boot", "initrd", "odd",
 ];
 
-fn lines_of(facts: &ImageFacts, width: usize, look: &Look) -> Vec<Line<'static>> {
+fn lines_of(facts: &ImageFacts, width: usize, look: Look) -> Vec<Line<'static>> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for (name, text) in &facts.lines {
         match groups.last_mut() {

@@ -30,7 +30,7 @@ const WIDE: u16 = 76;
 pub type Key = (&'static str, &'static str, &'static str);
 
 /// Draws everything.
-pub fn draw(state: &State, look: &Look, frame: &mut Frame<'_>) {
+pub fn draw(state: &State, look: Look, frame: &mut Frame<'_>) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
@@ -57,7 +57,7 @@ fn too_small(state: &State, area: Rect, buffer: &mut Buffer) {
     Paragraph::new(lines).render(area, buffer);
 }
 
-fn whole(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn whole(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     way(state, look, row(area, 0), buffer);
     let last = area.height - 1;
     footer(state, look, row(area, last), buffer);
@@ -96,7 +96,7 @@ fn row(area: Rect, y: u16) -> Rect {
 }
 
 /// The steps of the way, the one at hand marked.
-fn way(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn way(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     let at = state.screen.number();
     let mut spans = Vec::new();
     if area.width >= 90 {
@@ -142,7 +142,7 @@ fn keys(state: &State) -> Vec<Key> {
 }
 
 /// What is possible, as much of it as fits, the help always.
-fn footer(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn footer(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     let help = if state.is_typing() { "F1" } else { "?" };
     let mut spans = Vec::new();
     let mut left = usize::from(area.width).saturating_sub(help.len() + 7);
@@ -160,7 +160,7 @@ fn footer(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
     Line::from(spans).render(area, buffer);
 }
 
-fn notice(state: &State, look: &Look, width: u16) -> Vec<Line<'static>> {
+fn notice(state: &State, look: Look, width: u16) -> Vec<Line<'static>> {
     let text = match (&state.notice, state.planning) {
         (Some(text), _) => text.clone(),
         (None, Some(_)) => "Planning: looking at the image and the stick ...".into(),
@@ -173,7 +173,7 @@ fn notice(state: &State, look: &Look, width: u16) -> Vec<Line<'static>> {
 }
 
 /// The keys of the screen, in a box.
-fn help(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn help(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     let mut rows: Vec<Key> = keys(state);
     rows.push((
         "Ctrl-Z",
@@ -204,7 +204,7 @@ fn boxed(
     title: &str,
     lines: Vec<Line<'_>>,
     frame: Style,
-    look: &Look,
+    look: Look,
     area: Rect,
     buffer: &mut Buffer,
 ) {
@@ -239,7 +239,7 @@ fn boxed(
 }
 
 /// A panel: a line with a title, and what is below it.
-fn panel(title: &str, look: &Look, area: Rect, buffer: &mut Buffer) -> Rect {
+fn panel(title: &str, look: Look, area: Rect, buffer: &mut Buffer) -> Rect {
     let width = usize::from(area.width);
     let title = text::end_of(title, width.saturating_sub(6));
     let rest = width.saturating_sub(Line::from(title.as_str()).width() + 4);
@@ -299,7 +299,7 @@ fn first_shown(cursor: usize, rows: usize, height: usize) -> usize {
 }
 
 /// A line of text that is typed, with its cursor; the end of it where it is too long.
-fn typed(label: &str, text: &str, active: bool, width: usize, look: &Look) -> Line<'static> {
+fn typed(label: &str, text: &str, active: bool, width: usize, look: Look) -> Line<'static> {
     let room = width.saturating_sub(Line::from(label).width() + 2);
     let text = text::end_of(text, room);
     let mut spans = vec![Span::raw(label.to_owned())];

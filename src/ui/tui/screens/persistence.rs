@@ -71,7 +71,7 @@ pub fn keys(state: &State) -> Vec<Key> {
 }
 
 /// Draws it.
-pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     let (Some(image), Some(target), Some(room)) = (&state.image, &state.target, state.room())
     else {
         return;
@@ -103,7 +103,7 @@ fn fields(
     room: &Room,
     layout: &Layout,
     width: usize,
-    look: &Look,
+    look: Look,
 ) -> Vec<Line<'static>> {
     let possible = !room.mountable.is_empty();
     let mut lines = Vec::new();
@@ -193,7 +193,7 @@ fn verdict(
     room: &Room,
     layout: &Layout,
     width: usize,
-    look: &Look,
+    look: Look,
 ) -> Vec<Line<'static>> {
     let say = |text: &str, style: Style| -> Vec<Line<'static>> {
         let lines = wrap(text, width.saturating_sub(2), 0).into_iter().take(3);
@@ -214,14 +214,11 @@ fn verdict(
     if let Err(why) = layout {
         return say(why, look.danger());
     }
-    let what = match state.amounts.place() {
-        Place::Size(what) | Place::Fs(what) => what,
-        _ => {
-            return say(
-                &format!("{} are free behind the image", room.free().binary()),
-                look.faint(),
-            );
-        }
+    let (Place::Size(what) | Place::Fs(what)) = state.amounts.place() else {
+        return say(
+            &format!("{} are free behind the image", room.free().binary()),
+            look.faint(),
+        );
     };
     match state.amounts.limits(what, room) {
         Some((smallest, largest)) => say(
@@ -247,7 +244,7 @@ fn picture(
     room: &Room,
     layout: &Layout,
     width: usize,
-    look: &Look,
+    look: Look,
     roomy: bool,
 ) -> Vec<Line<'static>> {
     let none = Vec::new();
@@ -319,7 +316,7 @@ fn time(
     image: &ImageFacts,
     layout: &Layout,
     width: usize,
-    look: &Look,
+    look: Look,
 ) -> Vec<Line<'static>> {
     if layout.is_err() {
         return Vec::new();

@@ -40,7 +40,7 @@ pub fn keys(ended: &Ended) -> Vec<Key> {
 }
 
 /// Draws it.
-pub fn draw(ended: &Ended, state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(ended: &Ended, state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     let title = match &ended.result {
         Ok(report) if report.exit == Exit::Verified => "Written and verified",
         Ok(_) => "Written, not verified",
@@ -86,13 +86,13 @@ pub fn draw(ended: &Ended, state: &State, look: &Look, area: Rect, buffer: &mut 
     }
 }
 
-struct Page<'a> {
+struct Page {
     lines: Vec<Line<'static>>,
     width: usize,
-    look: &'a Look,
+    look: Look,
 }
 
-impl Page<'_> {
+impl Page {
     fn row(&mut self, name: &str, text: &str, style: Style) {
         let parts = wrap(text, self.width.saturating_sub(11), 0);
         for (i, part) in parts.into_iter().enumerate() {

@@ -45,7 +45,7 @@ pub fn keys(review: &Review) -> Vec<Key> {
 }
 
 /// Draws it.
-pub fn draw(review: &Review, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(review: &Review, look: Look, area: Rect, buffer: &mut Buffer) {
     let rows = review.rows();
     let title = format!("The plan, line {} of {}", review.cursor + 1, rows.len());
     let inner = panel(&title, look, area, buffer);
@@ -75,7 +75,7 @@ fn lines_of(
     review: &Review,
     here: bool,
     width: usize,
-    look: &Look,
+    look: Look,
 ) -> Vec<Line<'static>> {
     let mark = match (here, row.kind) {
         (true, _) => look.cursor(),
@@ -126,7 +126,7 @@ fn lines_of(
     lines
 }
 
-fn confirmation(review: &Review, text: &str, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn confirmation(review: &Review, text: &str, look: Look, area: Rect, buffer: &mut Buffer) {
     let target = &review.plan.target;
     let width = usize::from(area.width).saturating_sub(8).min(70);
     let mut lines: Vec<Line<'static>> = Vec::new();

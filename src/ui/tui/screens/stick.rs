@@ -56,7 +56,7 @@ pub fn keys(sticks: &Sticks) -> Vec<Key> {
 }
 
 /// Draws it.
-pub fn draw(state: &State, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     let sticks = &state.sticks;
     let below = if area.height >= 20 { 8 } else { 6 };
     let (above, below) = stacked(area, below);
@@ -132,7 +132,7 @@ fn cells(mark: &str, columns: &[Column], text: &dyn Fn(&'static str) -> String) 
     format!("{mark}{}", cells.join(" "))
 }
 
-fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn table(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
     let inner = panel("Sticks and disks", look, area, buffer);
     let width = usize::from(inner.width);
     let columns = columns(width);
@@ -193,7 +193,7 @@ fn table(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
     Paragraph::new(lines).render(place, buffer);
 }
 
-fn standing(seen: &Seen, unmount: bool, look: &Look) -> (String, Style) {
+fn standing(seen: &Seen, unmount: bool, look: Look) -> (String, Style) {
     let against = seen.against().unwrap_or_default();
     match &seen.standing {
         Standing::Stick => ("yes".into(), look.good()),
@@ -206,7 +206,7 @@ fn standing(seen: &Seen, unmount: bool, look: &Look) -> (String, Style) {
     }
 }
 
-fn details(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn details(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
     let title = match sticks.current() {
         Some(seen) => format!("On {} now", seen.disk.name),
         None => "Nothing is chosen by itself".into(),
@@ -260,7 +260,7 @@ fn details(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
     Paragraph::new(lines).render(inner, buffer);
 }
 
-fn form(sticks: &Sticks, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn form(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width).saturating_sub(8).min(60);
     let file = &sticks.file;
     let label = |text: &str| Span::styled(text.to_owned(), look.faint());

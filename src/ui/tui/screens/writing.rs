@@ -34,7 +34,7 @@ pub fn percent(job: &Job) -> u64 {
 }
 
 /// Draws it.
-pub fn draw(job: &Job, now: Instant, look: &Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(job: &Job, now: Instant, look: Look, area: Rect, buffer: &mut Buffer) {
     let target = &job.review.plan.target;
     let title = format!("{}, {}", target.path.display(), target.description);
     let inner = panel(&title, look, area, buffer);
@@ -71,7 +71,7 @@ pub fn draw(job: &Job, now: Instant, look: &Look, area: Rect, buffer: &mut Buffe
     }
 }
 
-fn gauge(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn gauge(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let percent = percent(job);
     let width = usize::from(area.width).saturating_sub(6);
     let full = usize::try_from(percent).unwrap_or(0).min(100) * width / 100;
@@ -109,7 +109,7 @@ fn is_format(job: &Job) -> bool {
     matches!(job.work(), Some(Work::Format { .. }))
 }
 
-fn draw_steps(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn draw_steps(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let lines: Vec<Line<'_>> = job
         .steps()
@@ -135,7 +135,7 @@ fn draw_steps(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
 }
 
 /// Notes of the job, and that nothing moves where something should.
-fn messages(job: &Job, now: Instant, width: usize, look: &Look) -> Vec<Line<'static>> {
+fn messages(job: &Job, now: Instant, width: usize, look: Look) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let mut say = |text: &str, style: Style| {
         let wrapped = wrap(text, width, 2).into_iter();
@@ -165,7 +165,7 @@ fn messages(job: &Job, now: Instant, width: usize, look: &Look) -> Vec<Line<'sta
 }
 
 /// The rate over time, from the beginning to now.
-fn graph(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn graph(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     if area.height < 3 {
         return;
     }
@@ -233,7 +233,7 @@ fn count(len: usize) -> f64 {
     len.max(1) as f64
 }
 
-fn ask(job: &Job, look: &Look, area: Rect, buffer: &mut Buffer) {
+fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width).saturating_sub(8).min(60);
     let state = match job.work() {
         None | Some(Work::Blank) if !job.begun => StickState::Untouched,

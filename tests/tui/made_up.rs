@@ -251,7 +251,7 @@ impl Way {
         way.press(Cmd::Down);
         way.hear(Message::Inspected {
             path: IMAGE.into(),
-            facts: Ok(image()),
+            facts: Ok(Box::new(image())),
         });
         way
     }

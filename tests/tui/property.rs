@@ -62,7 +62,7 @@ fn message(said: &Said) -> Message {
         Said::Inspected(well) => Message::Inspected {
             path: IMAGE.into(),
             facts: if *well {
-                Ok(image())
+                Ok(Box::new(image()))
             } else {
                 Err("no image".into())
             },

@@ -122,65 +122,15 @@ fn name(style: Style) -> Option<String> {
 
 /// Every screen by name, with what leads to it.
 fn all() -> Vec<(&'static str, Way)> {
-    let facts = {
-        let mut way = Way::to_image();
-        way.press(Cmd::Char(' '));
+    use Cmd::{Back, Char, Down, End, Enter, Help, Next};
+    let pressed = |mut way: Way, keys: &[Cmd]| {
+        for key in keys {
+            way.press(*key);
+        }
         way
     };
-    let filter = {
-        let mut way = Way::to_image();
-        way.write("so");
-        way
-    };
-    let row = |down: usize| {
-        let mut way = Way::to_sticks();
-        (0..down).for_each(|_| drop(way.press(Cmd::Down)));
-        way
-    };
-    let file = {
-        let mut way = Way::to_sticks();
-        way.press(Cmd::Char('f'));
-        way
-    };
-    let allow = {
-        let mut way = row(3);
-        way.press(Cmd::Enter);
-        way
-    };
-    let refused = {
-        let mut way = row(4);
-        way.press(Cmd::Enter);
-        way
-    };
-    let typed = {
-        let mut way = Way::to_sizes();
-        way.press(Cmd::Down);
-        way.write("4Gi");
-        way
-    };
-    let unfolded = {
-        let mut way = Way::to_review();
-        way.press(Cmd::Next);
-        way.press(Cmd::Char(' '));
-        way
-    };
-    let boot_arguments = {
-        let mut way = Way::to_review();
-        way.press(Cmd::Previous);
-        (0..5).for_each(|_| drop(way.press(Cmd::Next)));
-        way.press(Cmd::Char('a'));
-        way.press(Cmd::End);
-        way
-    };
-    let wrong = {
-        let mut way = Way::to_question();
-        way.write("sandisk");
-        way.press(Cmd::Enter);
-        way
-    };
-    let asking = {
-        let mut way = Way::to_writing();
-        way.press(Cmd::Back);
+    let typed = |mut way: Way, text: &str| {
+        way.write(text);
         way
     };
     let stalled = {
@@ -191,41 +141,37 @@ fn all() -> Vec<(&'static str, Way)> {
         way.wait(Duration::from_secs(42));
         way
     };
-    let saving = {
-        let mut way = Way::to_report();
-        way.press(Cmd::Char('s'));
-        way
-    };
-    let help = {
-        let mut way = Way::to_sizes();
-        way.press(Cmd::Down);
-        way.press(Cmd::Help);
-        way
-    };
+    let size = typed(pressed(Way::to_sizes(), &[Down]), "4Gi");
+    let wrong = pressed(typed(Way::to_question(), "sandisk"), &[Enter]);
+    let allow = pressed(Way::to_sticks(), &[Down, Down, Down, Enter]);
+    let never = pressed(Way::to_sticks(), &[Down, Down, Down, Down, Enter]);
     vec![
         ("image", Way::to_image()),
-        ("image-facts", facts),
-        ("image-filter", filter),
+        ("image-facts", pressed(Way::to_image(), &[Char(' ')])),
+        ("image-filter", typed(Way::to_image(), "so")),
         ("image-empty", Way::new()),
         ("stick-nothing-chosen", Way::to_sticks()),
-        ("stick", row(1)),
-        ("stick-mounted", row(2)),
-        ("stick-never", refused),
+        ("stick", pressed(Way::to_sticks(), &[Down])),
+        ("stick-mounted", pressed(Way::to_sticks(), &[Down, Down])),
+        ("stick-never", never),
         ("stick-allow", allow),
-        ("stick-file", file),
+        ("stick-file", pressed(Way::to_sticks(), &[Char('f')])),
         ("persistence", Way::to_sizes()),
-        ("persistence-typed", typed),
-        ("persistence-help", help),
+        ("persistence-typed", size),
+        ("persistence-help", pressed(Way::to_sizes(), &[Down, Help])),
         ("review", Way::to_review()),
-        ("review-unfolded", unfolded),
-        ("review-end", boot_arguments),
+        (
+            "review-unfolded",
+            pressed(Way::to_review(), &[Next, Char(' ')]),
+        ),
+        ("review-end", pressed(Way::to_review(), &[Char('a'), End])),
         ("review-question", Way::to_question()),
         ("review-wrong", wrong),
         ("writing", Way::to_writing()),
         ("writing-stalled", stalled),
-        ("writing-asking", asking),
+        ("writing-asking", pressed(Way::to_writing(), &[Back])),
         ("report", Way::to_report()),
-        ("report-saving", saving),
+        ("report-saving", pressed(Way::to_report(), &[Char('s')])),
         ("report-failed", Way::to_failure()),
     ]
 }
@@ -289,7 +235,7 @@ fn no_terminal_gets_what_it_does_not_have() {
 fn a_file_name_does_not_command_the_terminal() {
     for (name, way) in all() {
         let buffer = drawn(&way.state, COLOUR, (120, 40));
-        let text = buffer.content.iter().map(|cell| cell.symbol());
+        let text = buffer.content.iter().map(ratatui::buffer::Cell::symbol);
         let control = text.flat_map(str::chars).find(|c| c.is_control());
         assert_eq!(control, None, "{name}");
     }

@@ -32,7 +32,7 @@ pub struct Browser {
     /// The row that is looked at, among [`Browser::shown`].
     pub cursor: usize,
     /// The image that is looked at, and what is known of it.
-    pub facts: Option<(PathBuf, Result<ImageFacts, String>)>,
+    pub facts: Option<(PathBuf, Result<Box<ImageFacts>, String>)>,
     /// The image that the user wants, while it is still being looked at.
     pub wanted: Option<PathBuf>,
     /// The first line of the facts that is shown, while they have the whole screen.
@@ -119,7 +119,7 @@ impl Browser {
     }
 
     /// The facts of the image under the cursor.
-    pub fn looked_at(&self) -> Option<&Result<ImageFacts, String>> {
+    pub fn looked_at(&self) -> Option<&Result<Box<ImageFacts>, String>> {
         let path = &self.current()?.path;
         self.facts
             .as_ref()
@@ -233,7 +233,7 @@ impl Browser {
             return Choice::Stay;
         }
         match self.looked_at() {
-            Some(Ok(facts)) => Choice::Image(Box::new(facts.clone())),
+            Some(Ok(facts)) => Choice::Image(facts.clone()),
             Some(Err(why)) => Choice::Say(why.clone()),
             None => {
                 self.wanted = Some(entry.path);
@@ -282,7 +282,7 @@ impl Browser {
                 self.facts = Some((path, facts));
                 if wanted {
                     return match &self.facts {
-                        Some((_, Ok(facts))) => Choice::Image(Box::new(facts.clone())),
+                        Some((_, Ok(facts))) => Choice::Image(facts.clone()),
                         Some((_, Err(why))) => Choice::Say(why.clone()),
                         None => Choice::Stay,
                     };

@@ -229,7 +229,6 @@ impl State {
 
     fn image_chosen(&mut self, choice: browser::Choice, cmd: Cmd) {
         match choice {
-            browser::Choice::Stay => {}
             browser::Choice::Say(text) => self.notice = Some(text),
             browser::Choice::Image(facts) => {
                 self.choose_image(*facts);
@@ -238,7 +237,7 @@ impl State {
             browser::Choice::NotMine if cmd == Cmd::Back => {
                 self.notice = Some("this is the first step; q leaves".into());
             }
-            browser::Choice::NotMine => {}
+            browser::Choice::Stay | browser::Choice::NotMine => {}
         }
     }
 
@@ -252,7 +251,6 @@ impl State {
 
     fn stick_chosen(&mut self, choice: sticks::Choice, cmd: Cmd) {
         match choice {
-            sticks::Choice::Stay => {}
             sticks::Choice::Say(text) => self.notice = Some(text),
             sticks::Choice::Target(target) => {
                 self.target = Some(*target);
@@ -263,7 +261,7 @@ impl State {
                 self.screen = Screen::Persistence;
             }
             sticks::Choice::NotMine if cmd == Cmd::Back => self.screen = Screen::Image,
-            sticks::Choice::NotMine => {}
+            sticks::Choice::Stay | sticks::Choice::NotMine => {}
         }
     }
 
@@ -304,10 +302,9 @@ impl State {
             return;
         };
         match review.command(cmd) {
-            review::Choice::Stay => {}
             review::Choice::Say(text) => self.notice = Some(text),
             review::Choice::NotMine if cmd == Cmd::Back => self.screen = Screen::Persistence,
-            review::Choice::NotMine => {}
+            review::Choice::Stay | review::Choice::NotMine => {}
             review::Choice::Write => {
                 tasks.push(Task::Write(review.plan.clone()));
                 let job = Job::new(review.clone(), self.now);

@@ -232,14 +232,16 @@ fn details(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
         }
         match &seen.now {
             Ok(now) if now.is_empty() => say("nothing that is known", Style::new()),
-            Ok(now) => now.iter().for_each(|line| say(line, Style::new())),
+            Ok(now) => {
+                for line in now {
+                    say(line, Style::new());
+                }
+            }
             Err(why) => {
-                disk.partitions.iter().for_each(|part| {
-                    say(
-                        &format!("{}: {}", part.name, part.extent.len.binary()),
-                        Style::new(),
-                    )
-                });
+                for part in &disk.partitions {
+                    let line = format!("{}: {}", part.name, part.extent.len.binary());
+                    say(&line, Style::new());
+                }
                 say(
                     &format!("what is on it cannot be told: {why}"),
                     look.faint(),

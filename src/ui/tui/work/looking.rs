@@ -45,9 +45,9 @@ pub(super) fn inspector(wishes: &Receiver<PathBuf>, to: &Sender<Message>) {
             match Image::open(&path) {
                 Err(refusal) => send(Err(refusal.to_string())),
                 Ok(mut image) => {
-                    send(Ok(ImageFacts::of(&image, false)))?;
+                    send(Ok(Box::new(ImageFacts::of(&image, false))))?;
                     image.look_inside();
-                    send(Ok(ImageFacts::of(&image, true)))
+                    send(Ok(Box::new(ImageFacts::of(&image, true))))
                 }
             }
         };

@@ -72,7 +72,7 @@ pub enum Message {
         /// Which.
         path: PathBuf,
         /// What it is.
-        facts: Result<ImageFacts, String>,
+        facts: Result<Box<ImageFacts>, String>,
     },
     /// The disks were listed.
     Disks(Result<Vec<Seen>, String>),

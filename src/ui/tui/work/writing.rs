@@ -107,7 +107,9 @@ mod tests {
         told.steps = [Work::Blank, Work::Copy, Work::ReadBack, Work::FirstMib]
             .map(step)
             .into();
-        events.iter().for_each(|event| told.hear(event));
+        for event in events {
+            told.hear(event);
+        }
         told.state
     }
 

@@ -16,8 +16,10 @@
 
 pub mod apply;
 pub mod boot;
+pub mod chain;
 pub mod cli;
 pub mod command;
+pub mod diagnosis;
 pub mod digest;
 pub mod disk;
 pub mod event;
@@ -29,6 +31,7 @@ pub mod persistence;
 pub mod plan;
 pub mod privilege;
 pub mod read;
+pub mod record;
 pub mod refusal;
 pub mod report;
 pub mod request;
@@ -36,4 +39,5 @@ pub mod superblock;
 pub mod table;
 pub mod ui;
 pub mod units;
+pub mod verify;
 pub mod writer;

@@ -36,7 +36,7 @@ impl Plain {
     /// Takes one event.
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Planned { steps, .. } => {
+            Event::Planned { steps, .. } | Event::Begun { steps, .. } => {
                 self.pace = Pace::new(steps.clone(), Instant::now());
             }
             Event::Started { step } => {

@@ -12,7 +12,7 @@ use livestick::disk::bus::Bus;
 use livestick::disk::direct::Kind;
 use livestick::disk::standing::{Reason, Standing};
 use livestick::disk::{DevNumber, Disk, Identity};
-use livestick::event::{Event, Step};
+use livestick::event::{Event, Step, Task as Purpose};
 use livestick::plan::Plan;
 use livestick::report::{Exit, Failure, Made, ReadBack, Report, StickState, Verdict};
 use livestick::request::FsKind;
@@ -163,33 +163,34 @@ pub fn report() -> Box<Report> {
         uuid: filesystem.uuid.to_string(),
         checked_by: "btrfs check".into(),
     });
-    Box::new(Report {
-        exit: Exit::Verified,
-        state: StickState::Complete,
-        stick: format!("/dev/sdb   {}", plan.target.description),
-        image: plan.image.name.clone(),
-        image_size: plan.image.size,
-        sha256: "5ad1".repeat(16),
-        read_back: ReadBack {
-            bytes: plan.image.size,
-            verdict: Verdict::Verified {
-                proof: "direct reads; the kernel fetched 1 152 319 488 bytes from the device"
-                    .into(),
-            },
-            as_written: "90ab".repeat(16),
-            restored: "5ad1".repeat(16),
-            ranges: plan.patches.len(),
-            changed: plan.changed(),
-            reasons: plan.reasons(),
+    let mut report = Report::new(
+        Purpose::Write,
+        format!("/dev/sdb   {}", plan.target.description),
+    );
+    report.exit = Exit::Verified;
+    report.state = StickState::Complete;
+    report.image = Some(plan.image.name.clone());
+    report.image_size = Some(plan.image.size);
+    report.sha256 = Some("5ad1".repeat(16));
+    report.read_back = Some(ReadBack {
+        bytes: plan.image.size,
+        verdict: Verdict::Verified {
+            proof: "direct reads; the kernel fetched 1 152 319 488 bytes from the device".into(),
         },
-        made: made.collect(),
-        boot: vec![
-            "BIOS and UEFI: persistent by default".into(),
-            "'Start Fedora-SoaS-Live 42 without persistence' is in the menu".into(),
-        ],
-        notes: vec!["the stick can be pulled out now".into()],
-        seconds: 321.0,
-    })
+        as_written: "90ab".repeat(16),
+        restored: "5ad1".repeat(16),
+        ranges: plan.patches.len(),
+        changed: plan.changed(),
+        reasons: plan.reasons(),
+    });
+    report.made = made.collect();
+    report.boot = vec![
+        "BIOS and UEFI: persistent by default".into(),
+        "'Start Fedora-SoaS-Live 42 without persistence' is in the menu".into(),
+    ];
+    report.notes = vec!["the stick can be pulled out now".into()];
+    report.seconds = 321.0;
+    Box::new(report)
 }
 
 pub fn failure() -> Failure {

@@ -71,10 +71,13 @@ impl Ended {
     /// The report as it is saved.
     pub fn text(&self) -> String {
         match &self.result {
-            Ok(report) => format!(
-                "{report}digests    medium, as written  {}\n           changes put back    {}\n",
-                report.read_back.as_written, report.read_back.restored
-            ),
+            Ok(report) => match &report.read_back {
+                Some(back) => format!(
+                    "{report}digests    medium, as written  {}\n           changes put back    {}\n",
+                    back.as_written, back.restored
+                ),
+                None => report.to_string(),
+            },
             Err(failure) => format!(
                 "stick      {}\nfailed     {failure}\n           {}\n",
                 self.target, failure.state

@@ -162,7 +162,7 @@ impl Job {
     /// Takes what happened.
     pub fn event(&mut self, event: Event, now: Instant) -> Outcome {
         match event {
-            Event::Planned { steps, total, .. } => {
+            Event::Planned { steps, total, .. } | Event::Begun { steps, total, .. } => {
                 self.begun = true;
                 self.since = now;
                 self.moved = now;

@@ -261,6 +261,7 @@ impl Session {
 fn log_event(event: &Event) {
     match event {
         Event::Planned { plan, .. } => terminal::log(&format!("plan:\n{plan}")),
+        Event::Begun { task, target, .. } => terminal::log(&format!("{task:?}: {target}")),
         Event::Started { step } => terminal::log(&format!("step {} begins", step + 1)),
         Event::Finished { step } => terminal::log(&format!("step {} is done", step + 1)),
         Event::Note { text } => terminal::log(&format!("note: {text}")),

@@ -12,8 +12,9 @@ use super::super::glyphs::Look;
 use super::super::state::State;
 use super::text::wrap;
 use super::{Key, boxed, panel, typed};
+use crate::chain::{Holds, Link};
 use crate::disk::shown;
-use crate::report::{Exit, Failure, Report, StickState, Verdict};
+use crate::report::{Exit, Failure, ReadBack, Report, StickState, Verdict};
 use crate::ui::pace::duration;
 
 /// The keys of this screen.
@@ -106,45 +107,17 @@ impl Page {
 
     fn report(&mut self, report: &Report, ended: &Ended) {
         let look = self.look;
-        let back = &report.read_back;
         let plain = Style::new();
-        let (mark, style) = match report.exit {
-            Exit::Verified => (look.done(), look.good()),
-            _ => (look.failed(), look.warning()),
-        };
         self.row("stick", &report.stick, plain);
-        self.row("image", &report.image, plain);
-        match &back.verdict {
-            Verdict::Verified { proof } => {
-                let text = format!(
-                    "{mark} verified: {} bytes read back from the medium, past the caches",
-                    back.bytes.grouped()
-                );
-                self.row("medium", &text, style);
-                self.row("  how", proof, plain);
-            }
-            Verdict::NotVerified { reason } => {
-                self.row("medium", &format!("{mark} not verified: {reason}"), style);
-            }
+        if let Some(image) = &report.image {
+            self.row("image", image, plain);
         }
-        let equal = if back.ranges == 0 {
-            format!("{mark} identical to the image, byte for byte")
-        } else {
-            format!(
-                "{mark} identical to the image except {} ranges, {} bytes: {}",
-                back.ranges,
-                back.changed.grouped(),
-                back.reasons.join(", ")
-            )
-        };
-        let equal = match &back.verdict {
-            Verdict::Verified { .. } => equal,
-            Verdict::NotVerified { .. } => {
-                equal.replacen("identical", "what was read is identical", 1)
-            }
-        };
-        self.row("contents", &equal, style);
-        self.row("  sha256", &back.restored, plain);
+        if let Some(back) = &report.read_back {
+            self.read_back(back);
+        }
+        for (i, link) in report.links.iter().enumerate() {
+            self.link(if i == 0 { "chain" } else { "" }, link);
+        }
         for made in &report.made {
             let text = format!(
                 "{} {} {}, checked by {}",
@@ -155,15 +128,76 @@ impl Page {
             );
             self.row(&made.purpose, &text, look.good());
         }
+        for damage in &report.damage {
+            let text = format!("{} {damage}", look.failed());
+            self.row("damage", &text, look.danger());
+        }
+        if let Some(verdict) = &report.diagnosis {
+            self.row("verdict", &verdict.says, look.strong());
+        }
         for (i, line) in report.boot.iter().enumerate() {
             self.row(if i == 0 { "boot" } else { "" }, line, plain);
         }
-        self.row("next", next_step(ended), plain);
+        match &report.diagnosis {
+            Some(verdict) => self.row("next", &verdict.next, plain),
+            None => self.row("next", next_step(ended), plain),
+        }
         for note in &report.notes {
             self.row("note", note, plain);
         }
         let seconds = std::time::Duration::try_from_secs_f64(report.seconds);
         self.row("time", &duration(seconds.unwrap_or_default()), plain);
+    }
+
+    fn link(&mut self, name: &str, link: &Link) {
+        let look = self.look;
+        let (mark, style) = match link.holds {
+            Holds::Proven => (look.done(), look.good()),
+            Holds::Unproven => (look.failed(), look.warning()),
+            Holds::Broken => (look.failed(), look.danger()),
+            Holds::NotClaimed => (look.to_come(), look.faint()),
+        };
+        let text = format!("{mark} {}: {}, {}", link.name, link.holds, link.result);
+        self.row(name, &text, style);
+        if !link.how.is_empty() {
+            self.row("", &format!("  {}", link.how), Style::new());
+        }
+    }
+
+    fn read_back(&mut self, back: &ReadBack) {
+        let look = self.look;
+        let (mark, style, equal) = match &back.verdict {
+            Verdict::Verified { .. } => (look.done(), look.good(), "identical to the image"),
+            Verdict::NotVerified { .. } => (
+                look.failed(),
+                look.warning(),
+                "what was read equals the image",
+            ),
+        };
+        match &back.verdict {
+            Verdict::Verified { proof } => {
+                let text = format!(
+                    "{mark} verified: {} bytes read back from the medium, past the caches",
+                    back.bytes.grouped()
+                );
+                self.row("medium", &text, style);
+                self.row("  how", proof, Style::new());
+            }
+            Verdict::NotVerified { reason } => {
+                self.row("medium", &format!("{mark} not verified: {reason}"), style);
+            }
+        }
+        let equal = match back.ranges {
+            0 => format!("{mark} {equal}, byte for byte"),
+            ranges => format!(
+                "{mark} {equal} except {ranges} {}, {} bytes: {}",
+                if ranges == 1 { "range" } else { "ranges" },
+                back.changed.grouped(),
+                back.reasons.join(", ")
+            ),
+        };
+        self.row("contents", &equal, style);
+        self.row("  sha256", &back.restored, Style::new());
     }
 
     fn failure(&mut self, failure: &Failure, ended: &Ended) {

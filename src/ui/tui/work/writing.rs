@@ -33,20 +33,20 @@ struct Told {
 impl Told {
     fn hear(&mut self, event: &Event) {
         match event {
-            Event::Planned { steps, .. } => self.steps.clone_from(steps),
-            Event::Started { step } => {
-                self.state = match self.work(*step) {
-                    // Both write the first MiB, which decides what a stick is.
-                    Some(Work::Blank | Work::FirstMib) => Some(StickState::Unknown),
-                    _ => Some(StickState::Blank),
-                };
+            Event::Planned { steps, .. } | Event::Begun { steps, .. } => {
+                self.steps.clone_from(steps);
             }
-            Event::Finished { step } => {
-                self.state = match self.work(*step) {
-                    Some(Work::FirstMib) => Some(StickState::Complete),
-                    _ => Some(StickState::Blank),
-                };
-            }
+            // The first MiB decides what a stick is.
+            Event::Started { step } => match self.work(*step) {
+                Some(Work::Blank | Work::FirstMib) => self.state = Some(StickState::Unknown),
+                Some(Work::Rewrite) => self.state = Some(StickState::Partly),
+                _ => {}
+            },
+            Event::Finished { step } => match self.work(*step) {
+                Some(Work::Blank) => self.state = Some(StickState::Blank),
+                Some(Work::FirstMib) => self.state = Some(StickState::Complete),
+                _ => {}
+            },
             Event::Done { .. } | Event::Failed { .. } => self.ended = true,
             Event::Progress { .. } | Event::Note { .. } => {}
         }
@@ -122,7 +122,8 @@ mod tests {
         assert_eq!(told(&[]), None);
         assert_eq!(told(&[started(0)]), Some(StickState::Unknown));
         assert_eq!(told(&[finished(0)]), Some(StickState::Blank));
-        assert_eq!(told(&[started(2)]), Some(StickState::Blank));
+        assert_eq!(told(&[finished(0), started(2)]), Some(StickState::Blank));
+        assert_eq!(told(&[started(2), finished(2)]), None);
         assert_eq!(told(&[started(3)]), Some(StickState::Unknown));
         assert_eq!(told(&[finished(3)]), Some(StickState::Complete));
     }

@@ -173,7 +173,14 @@ pub fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+    // A terminal that has no other screen (older Linux consoles) is left empty instead.
+    let _ = execute!(
+        io::stdout(),
+        Clear(ClearType::All),
+        cursor::MoveTo(0, 0),
+        LeaveAlternateScreen,
+        cursor::Show
+    );
     let _ = disable_raw_mode();
     if let Ok(kept) = STDERR.try_lock()
         && let Some(kept) = kept.as_ref()

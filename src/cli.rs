@@ -40,6 +40,7 @@ pub enum Command {
     #[command(after_help = AFTER)]
     Write(Box<Write>),
     /// Choose, size, review, write and report in the terminal interface
+    #[command(after_help = AFTER)]
     Tui(Tui),
 }
 

@@ -293,3 +293,41 @@ fn a_path_of_the_command_line_is_chosen() {
     assert_eq!(terminal.end().exit_code(), 0);
     terminal.was_given_back();
 }
+
+/// Whether a colour is set by "select graphic rendition" (ECMA-48, 8.3.117): 30 to 37, 40 to 47, or 38 and 48 with more.
+fn has_colour(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.split("\x1b[").skip(1).any(|rest| {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != ';')
+            .unwrap_or(0);
+        let numbers = rest[..end].split(';').filter_map(|n| n.parse::<u8>().ok());
+        rest[end..].starts_with('m') && numbers.into_iter().any(|n| matches!(n, 30..=38 | 40..=48))
+    })
+}
+
+#[test]
+fn the_environment_decides_what_the_terminal_gets() {
+    let dir = lab();
+    let utf8 = ("LC_ALL", "C.UTF-8");
+    for (variables, ascii, colour) in [
+        ([utf8, ("TERM", "xterm-256color")], false, true),
+        ([utf8, ("TERM", "screen")], false, true),
+        ([utf8, ("TERM", "vt220")], true, false),
+        ([("LC_ALL", "C"), ("TERM", "linux")], true, true),
+        ([utf8, ("NO_COLOR", "1")], false, false),
+    ] {
+        let mut command = livestick(dir.path(), &[]);
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        let mut terminal = Terminal::start(command, 80, 24);
+        to_the_sizes(&mut terminal);
+        terminal.press("q");
+        assert_eq!(terminal.end().exit_code(), 0);
+        terminal.was_given_back();
+        let bytes = terminal.bytes();
+        assert_eq!(bytes.is_ascii(), ascii, "{variables:?}");
+        assert_eq!(has_colour(&bytes), colour, "{variables:?}");
+    }
+}

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What came out of the program so far.
 struct Seen {
     parser: vt100::Parser,
-    bytes: usize,
+    bytes: Vec<u8>,
 }
 
 /// A program in a terminal.
@@ -70,7 +70,7 @@ impl Terminal {
         drop(pair.slave);
         let seen = Arc::new(Mutex::new(Seen {
             parser: vt100::Parser::new(cells(rows), cells(columns), 1000),
-            bytes: 0,
+            bytes: Vec::new(),
         }));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let to = Arc::clone(&seen);
@@ -79,7 +79,7 @@ impl Terminal {
             while let Ok(len @ 1..) = reader.read(&mut buffer) {
                 let mut seen = to.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.parser.process(&buffer[..len]);
-                seen.bytes += len;
+                seen.bytes.extend_from_slice(&buffer[..len]);
             }
         });
         Terminal {
@@ -103,7 +103,12 @@ impl Terminal {
 
     /// How many bytes the program has drawn.
     pub fn drawn(&self) -> usize {
-        self.seen().bytes
+        self.seen().bytes.len()
+    }
+
+    /// The bytes that it has drawn.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.seen().bytes.clone()
     }
 
     pub fn is_alternate(&self) -> bool {

@@ -41,6 +41,12 @@ pub enum Work {
         /// Which of the plan's partitions.
         partition: usize,
     },
+    /// The seed is made: the image's root, copied into a btrfs.
+    Seed,
+    /// The seed is compared with the image's root.
+    Compare,
+    /// The sprout is grown.
+    Sprout,
     /// Everything is read back from the medium.
     ReadBack,
     /// The first MiB: from here on the stick is complete.

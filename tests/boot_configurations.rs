@@ -49,6 +49,7 @@ fn arguments() -> Arguments {
         ]),
         extra: words(&["console=ttyS0,115200"]),
         replace_root: None,
+        initrd: None,
     }
 }
 

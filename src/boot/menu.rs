@@ -59,6 +59,10 @@ pub struct Item {
     pub parent: Option<usize>,
     /// The live kernel lines.
     pub lines: Vec<Line>,
+    /// The last word of each command that loads an initrd.
+    pub initrds: Vec<Range<usize>>,
+    /// Whether a function that the entry calls loads an initrd.
+    pub initrd_shared: bool,
     /// Variables whose values come from outside the entry.
     pub free: BTreeSet<String>,
 }
@@ -243,6 +247,8 @@ impl<'a> Menu<'a> {
             conditional,
             parent,
             lines: Vec::new(),
+            initrds: Vec::new(),
+            initrd_shared: false,
             free: BTreeSet::new(),
         };
         if !submenu {
@@ -303,6 +309,13 @@ impl<'a> Menu<'a> {
                 if depth == 0 {
                     let arguments: Vec<String> = words().skip(1).collect();
                     self.read_lines(&block.body, values, own, &arguments, item, 1);
+                }
+            } else if known(name, values).starts_with("initrd") {
+                match command.words.last() {
+                    Some(word) if depth == 0 && command.words.len() > 1 => {
+                        item.initrds.push(word.clone());
+                    }
+                    _ => item.initrd_shared = true,
                 }
             } else if is_kernel_command(name, values) {
                 let expanded: Vec<String> = words().skip(1).collect();

@@ -12,6 +12,7 @@ use crate::persistence::tree::{Content, Entry};
 use crate::plan::boot::MediaCheck;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::plan::{Plan, PlannedTarget};
+use crate::sprout::{Home, Sprout};
 
 /// How much of a change a line shows.
 const SHOWN: usize = 24;
@@ -30,6 +31,9 @@ impl Display for Plan {
         changes(f, self)?;
         for filesystem in &self.filesystems {
             show_filesystem(f, filesystem)?;
+        }
+        if let Some(sprout) = &self.sprout {
+            show_sprout(f, sprout)?;
         }
         boot(f, self)?;
         for note in &self.notes {
@@ -161,6 +165,35 @@ fn show_filesystem(f: &mut Formatter<'_>, filesystem: &Filesystem) -> fmt::Resul
         .try_for_each(|entry| show_entry(f, filesystem, entry))
 }
 
+fn show_sprout(f: &mut Formatter<'_>, sprout: &Sprout) -> fmt::Result {
+    let parts = [("seed", &sprout.seed), ("sprout", &sprout.sprout)];
+    for (what, part) in parts {
+        writeln!(
+            f,
+            "{what:<10} partition {}, {} at byte {}: btrfs ({}, zstd)",
+            part.number,
+            part.extent.len.binary(),
+            part.extent.at.grouped(),
+            sprout.checksum
+        )?;
+        writeln!(f, "           label {}", part.label)?;
+        if what == "seed" {
+            writeln!(f, "           UUID {}", sprout.seed_uuid)?;
+            writeln!(
+                f,
+                "           the image's root ({}), copied and compared; read-only for ever",
+                sprout.source
+            )?;
+        }
+    }
+    let home = match &sprout.home {
+        Home::Subvolume => "in a subvolume of its own",
+        Home::Partition { .. } => "on a partition of its own",
+        Home::Root => "in the root",
+    };
+    writeln!(f, "           every change to the root; /home is {home}")
+}
+
 fn show_entry(f: &mut Formatter<'_>, filesystem: &Filesystem, entry: &Entry) -> fmt::Result {
     let subvolume = filesystem.subvolume.as_deref() == Some(entry.path.as_str());
     let what = match &entry.content {
@@ -192,6 +225,10 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         .collect();
     if !all.is_empty() {
         writeln!(f, "           every live entry gets: {}", all.join(" "))?;
+    }
+    if let (Some(root), Some(initrd)) = (&boot.root, &boot.initrd) {
+        writeln!(f, "           {root} takes the place of root=live:…")?;
+        writeln!(f, "           {initrd} becomes an initrd with one udev rule")?;
     }
     for file in &boot.files {
         writeln!(

@@ -254,7 +254,9 @@ impl Write {
                 return Err("--persistence none keeps nothing; leave out --overlay-size-mb".into());
             }
             (Some(How::Overlay | How::Sprout), None) => {
-                return Err("--persistence needs room: add --overlay-size-mb or --overlay-size".into());
+                return Err(
+                    "--persistence needs room: add --overlay-size-mb or --overlay-size".into(),
+                );
             }
             (Some(How::Sprout), Some(Wanted { fs: Some(_), .. })) => {
                 return Err("a sprout is always btrfs; leave out --overlay-fs".into());

@@ -357,7 +357,9 @@ impl Job<'_> {
             compared += len;
             self.progress(Bytes(after.saturating_sub(before)).index().unwrap_or(0));
         };
-        let equal = grower.compare(&mut seen).map_err(ended("checking the seed"))?;
+        let equal = grower
+            .compare(&mut seen)
+            .map_err(ended("checking the seed"))?;
         self.finish();
 
         self.start(Work::Sprout);

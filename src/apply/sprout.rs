@@ -88,7 +88,12 @@ impl Grower<'_> {
             .args(["--label", &self.plan.seed.label])
             .args(["--uuid", &self.plan.seed_uuid.to_string()]);
         run(mkfs.arg(device.path()), self.cancel)?;
-        let seed = Mounted::new(Driver::Btrfs, device.path(), &[SEED_COMPRESSION], Access::Write)?;
+        let seed = Mounted::new(
+            Driver::Btrfs,
+            device.path(),
+            &[SEED_COMPRESSION],
+            Access::Write,
+        )?;
         self.btrfs(&["subvolume", "create"], &[&seed.path().join(TREE)])?;
         let mut copy = self.command("cp")?;
         copy.args(["-a", "-T", "--sparse=always"])
@@ -129,9 +134,9 @@ impl Grower<'_> {
         let copy = tree::enter(seed.root(), TREE)?;
         let survey = tree::compare(original.root().root(), copy.as_fd(), seen, self.cancel);
         let survey = survey.map_err(|error| match Stop::from(error) {
-            Stop::Failed(error) => Stop::Failed(
-                error.context("comparing the seed with the image's root tree"),
-            ),
+            Stop::Failed(error) => {
+                Stop::Failed(error.context("comparing the seed with the image's root tree"))
+            }
             stop @ Stop::Cancelled => stop,
         })?;
         drop((copy, seed));
@@ -144,7 +149,12 @@ impl Grower<'_> {
         self.blank(self.plan.sprout.extent)?;
         let seed = self.attach_read_only(self.plan.seed.extent)?;
         let device = self.attach(self.plan.sprout.extent)?;
-        let sprout = Mounted::new(Driver::Btrfs, seed.path(), &["compress=zstd"], Access::ReadFirst)?;
+        let sprout = Mounted::new(
+            Driver::Btrfs,
+            seed.path(),
+            &["compress=zstd"],
+            Access::ReadFirst,
+        )?;
         add_device(sprout.root(), device.path())?;
         sprout.make_writable()?;
         let at = |name: &str| sprout.path().join(name);
@@ -211,8 +221,7 @@ impl Grower<'_> {
             at: Bytes::ZERO,
             len: self.plan.sprout.extent.len,
         };
-        superblock::identify(&Window::new(&source, whole))?
-            .context("the sprout has no superblock")
+        superblock::identify(&Window::new(&source, whole))?.context("the sprout has no superblock")
     }
 
     /// Mounts the image's root tree.
@@ -348,11 +357,8 @@ fn directory<'a>(top: BorrowedFd<'_>, path: &'a str) -> anyhow::Result<(OwnedFd,
 fn put(top: BorrowedFd<'_>, path: &str, text: &str) -> anyhow::Result<()> {
     let make = || -> anyhow::Result<()> {
         let (parent, name) = directory(top, path)?;
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
         label_like(parent.as_fd(), file.as_fd())?;
@@ -405,8 +411,16 @@ mod tests {
     };
 
     fn sh(script: &str, at: &Path) {
-        let out = Command::new("sh").args(["-e", "-c", script]).current_dir(at).output().unwrap();
-        assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+        let out = Command::new("sh")
+            .args(["-e", "-c", script])
+            .current_dir(at)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
 
     /// A tree with one of everything, in `tree`.
@@ -488,7 +502,11 @@ mount -o device=$seed,subvol=@home $sprout mnt
 grep -q hello mnt/user/note; test $(stat -c %u mnt/user/note) = 1000
 END
 unshare --mount --propagation private bash judge"#,
-                SEED.at, SEED.len, SPROUT.at, SPROUT.len, rule::PATH
+                SEED.at,
+                SEED.len,
+                SPROUT.at,
+                SPROUT.len,
+                rule::PATH
             ),
             dir.path(),
         );
@@ -499,7 +517,10 @@ unshare --mount --propagation private bash judge"#,
 
     fn plain(driver: Driver) -> impl Fn(Bytes) -> Source {
         move |len| Source {
-            extent: Extent { at: Bytes::ZERO, len },
+            extent: Extent {
+                at: Bytes::ZERO,
+                len,
+            },
             driver,
             nested: None,
         }
@@ -520,7 +541,11 @@ unshare --mount --propagation private bash judge"#,
 
     #[test]
     fn from_erofs() {
-        made("mkfs.erofs --quiet -zlz4 image tree", plain(Driver::Erofs), Checksum::Crc32c);
+        made(
+            "mkfs.erofs --quiet -zlz4 image tree",
+            plain(Driver::Erofs),
+            Checksum::Crc32c,
+        );
     }
 
     #[test]

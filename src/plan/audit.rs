@@ -60,9 +60,9 @@ impl Plan {
             purposes.push(filesystem.purpose);
             filesystem.audit(host)?;
         }
-        self.sprout.as_ref().map_or(Ok(()), |sprout| {
-            audit_sprout(sprout, self.image.size, host)
-        })
+        self.sprout
+            .as_ref()
+            .map_or(Ok(()), |sprout| audit_sprout(sprout, self.image.size, host))
     }
 
     fn audit_image(&self) -> Result<(), Refusal> {

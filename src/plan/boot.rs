@@ -92,7 +92,10 @@ pub fn carry(
     // isolinux names files of its own directory without it.
     let mentioned = |path: &str| {
         let name = path.rsplit('/').next().unwrap_or(path);
-        image.configs.iter().any(|config| config.text.contains(name))
+        image
+            .configs
+            .iter()
+            .any(|config| config.text.contains(name))
     };
     let files = || {
         let files = UNREAD.iter().filter_map(|path| image.iso.file(path));
@@ -110,7 +113,11 @@ pub fn carry(
         let Ok(block) = u32::try_from(place.at.0 / 2048) else {
             break;
         };
-        if image.iso.relocate(draft, file, Block(block), contents).is_ok() {
+        if image
+            .iso
+            .relocate(draft, file, Block(block), contents)
+            .is_ok()
+        {
             moved.push(place);
             return Ok(file.path.clone());
         }

@@ -228,13 +228,20 @@ impl Planner<'_> {
         if let Some(wanted) = request.overlay.filter(|_| sprouts) {
             let source = sprout::source(image)?;
             sprout::need(&source, self.host)?;
-            let compression = image.root.as_ref().and_then(|root| root.compression.as_deref());
+            let compression = image
+                .root
+                .as_ref()
+                .and_then(|root| root.compression.as_deref());
             let seed = Wanted {
                 size: Size::Fixed(room::seed(source.extent, compression)),
                 fs: None,
             };
-            persistence.wanted.push((Purpose::Seed, seed, FsKind::Btrfs));
-            persistence.wanted.push((Purpose::Sprout, wanted, FsKind::Btrfs));
+            persistence
+                .wanted
+                .push((Purpose::Seed, seed, FsKind::Btrfs));
+            persistence
+                .wanted
+                .push((Purpose::Sprout, wanted, FsKind::Btrfs));
             persistence.seed = Some(source);
         } else if let Some(wanted) = request.overlay {
             if let Some(why) = self.needs(&Attributes::plain(0o755))?.obstacle() {
@@ -320,6 +327,7 @@ impl Planner<'_> {
                 what: *what,
                 size: wanted.size,
                 smallest: match what {
+                    Purpose::Seed => room::SMALLEST_SEED,
                     Purpose::Sprout => room::SMALLEST_SPROUT,
                     _ => kind.smallest(),
                 },
@@ -420,8 +428,7 @@ impl Planner<'_> {
         let initrd = match sprout {
             None => None,
             Some(sprout) => {
-                let rule = rule::rule(&sprout.sprout.label, sprout.seed_uuid);
-                let archive = rule::archive(&[(rule::PATH, &rule)]);
+                let archive = rule::initrd(&sprout.sprout.label, sprout.seed_uuid);
                 Some(carry(image, draft, &archive, &mut moved)?)
             }
         };

@@ -228,7 +228,10 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     }
     if let (Some(root), Some(initrd)) = (&boot.root, &boot.initrd) {
         writeln!(f, "           {root} takes the place of root=live:…")?;
-        writeln!(f, "           {initrd} becomes an initrd with one udev rule")?;
+        writeln!(
+            f,
+            "           {initrd} becomes an initrd with a udev rule for the sprout"
+        )?;
     }
     for file in &boot.files {
         writeln!(

@@ -46,7 +46,10 @@ pub fn source(image: &Image) -> Result<Source, Refusal> {
         Kind::Xfs => Ok(Driver::Xfs),
         other => impossible(format!("its root image is {other}")),
     };
-    let extents = image.iso.file(&root.file.path).map(|file| file.extents.len());
+    let extents = image
+        .iso
+        .file(&root.file.path)
+        .map(|file| file.extents.len());
     if extents != Some(1) {
         return impossible("its root image lies in several pieces");
     }

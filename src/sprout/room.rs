@@ -11,6 +11,8 @@ use crate::units::{Bytes, Extent};
 
 /// The seed's own structures, and what chunks leave unused.
 const FIXED: Bytes = Bytes::mib(64);
+/// The smallest seed: mkfs.btrfs takes no less with single metadata (btrfs-progs `mkfs/common.c`, `btrfs_min_dev_size`).
+pub const SMALLEST_SEED: Bytes = Bytes::mib(64);
 /// The smallest sprout: below it the kernel finds no place for the first metadata of its own, or is soon full.
 pub const SMALLEST_SPROUT: Bytes = Bytes::mib(256);
 /// Compressed data in a btrfs takes at least one sector of 4 KiB for 128 KiB.

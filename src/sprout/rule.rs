@@ -8,13 +8,15 @@
 //! when a btrfs becomes ready, so it does not matter which of the two appears first.
 //!
 //! An initrd is a row of cpio archives (Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`), so the rule
-//! gets into the image's own initrd by loading one more file behind it. Files replace files, and a directory that is
-//! there stays.
+//! gets into the image's own initrd by loading one more file behind it. Files replace files.
 
 use uuid::Uuid;
 
 /// The place of the rule, in the initrd and in the running system, without a leading slash.
 pub const PATH: &str = "etc/udev/rules.d/65-livestick-sprout.rules";
+
+/// The place of the hook in an initrd of dracut.
+const HOOK: &str = "usr/lib/dracut/hooks/initqueue/finished/90-livestick-sprout.sh";
 
 /// The rule for the sprout of this label that grows from the seed of this identifier.
 pub fn rule(label: &str, seed: Uuid) -> String {
@@ -25,22 +27,27 @@ pub fn rule(label: &str, seed: Uuid) -> String {
     )
 }
 
-/// An archive with these files, in the "newc" format, uncompressed. Every directory that leads to one is in it.
+/// A hook of dracut's initqueue: the start goes on when it succeeds. When that takes too long dracut repeats its text on
+/// the console and gives up (dracut `modules.d/*dracut-systemd/dracut-initqueue.sh`, read in 059, 106 and 112), so the
+/// text says what is wrong.
+fn hook(seed: Uuid) -> String {
+    format!(
+        "# The root of this stick (btrfs {seed}) is missing or damaged. Restart, and choose 'without persistence'.\n\
+         [ -e /dev/disk/by-uuid/{seed} ]\n"
+    )
+}
+
+/// The initrd for the sprout of this label that grows from the seed of this identifier.
+pub fn initrd(label: &str, seed: Uuid) -> Vec<u8> {
+    archive(&[(PATH, &rule(label, seed)), (HOOK, &hook(seed))])
+}
+
+/// An archive with these files, in the "newc" format, uncompressed. It holds no directories: those of the image's initrd
+/// are there already, and a directory in the place of a link (as `hooks` is one in dracut 106) would replace it.
 pub fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut made: Vec<&str> = Vec::new();
-    let mut inode = 1;
-    for (path, text) in files {
-        for (at, _) in path.match_indices('/') {
-            let directory = &path[..at];
-            if !made.contains(&directory) {
-                made.push(directory);
-                entry(&mut out, inode, 0o040_755, directory, "");
-                inode += 1;
-            }
-        }
+    for (inode, (path, text)) in (1..).zip(files) {
         entry(&mut out, inode, 0o100_644, path, text);
-        inode += 1;
     }
     entry(&mut out, 0, 0, "TRAILER!!!", "");
     out
@@ -48,12 +55,11 @@ pub fn archive(files: &[(&str, &str)]) -> Vec<u8> {
 
 /// Header, name, contents; name and contents each padded to four bytes.
 fn entry(out: &mut Vec<u8>, inode: u32, mode: u32, name: &str, text: &str) {
-    let links = if mode & 0o040_000 == 0 { 1 } else { 2 };
     let (name_len, text_len) = (name.len() + 1, text.len());
     // Inode, mode, owner, group, links, time, size, device, device of a special file, length of the name, checksum.
     let header = format!(
-        "070701{inode:08x}{mode:08x}{:08x}{:08x}{links:08x}{:08x}{text_len:08x}{:08x}{:08x}{:08x}{:08x}{name_len:08x}{:08x}",
-        0, 0, 0, 0, 0, 0, 0, 0
+        "070701{inode:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{text_len:08x}{:08x}{:08x}{:08x}{:08x}{name_len:08x}{:08x}",
+        0, 0, 1, 0, 0, 0, 0, 0, 0
     );
     out.extend_from_slice(header.as_bytes());
     out.extend_from_slice(name.as_bytes());
@@ -91,7 +97,8 @@ mod tests {
 
     #[test]
     fn our_own_reader_takes_it_for_an_initrd() {
-        let archive = archive(&[(PATH, "text\n")]);
+        let archive = initrd("sprout-1", Uuid::nil());
+        assert!(archive.len() <= 2048, "it fits into the smallest file");
         let found = crate::image::initrd::inspect(&archive).unwrap();
         assert!(found.complete, "{:?}", found.stopped);
     }

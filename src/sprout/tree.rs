@@ -99,11 +99,7 @@ fn failed(path: impl Into<PathBuf>, source: Errno) -> TreeError {
 }
 
 /// Counts a tree. More than `most` bytes are absurd.
-pub fn survey(
-    tree: BorrowedFd<'_>,
-    most: Bytes,
-    cancel: &AtomicBool,
-) -> Result<Survey, TreeError> {
+pub fn survey(tree: BorrowedFd<'_>, most: Bytes, cancel: &AtomicBool) -> Result<Survey, TreeError> {
     let mut found = Survey::default();
     let mut way = vec![Level::open(tree, c".", Path::new(""))?];
     while let Some(level) = way.last_mut() {
@@ -172,7 +168,10 @@ pub fn compare(
         cancel,
     };
     let top = Path::new("");
-    let levels = [Level::open(left, c".", top)?, Level::open(right, c".", top)?];
+    let levels = [
+        Level::open(left, c".", top)?,
+        Level::open(right, c".", top)?,
+    ];
     comparison.attributes(&levels, c".", Path::new("/"))?;
     let mut way = vec![levels];
     while let Some(levels) = way.last_mut() {
@@ -268,8 +267,8 @@ impl Level {
                 continue;
             }
             let mut value = vec![0; XATTR];
-            let len = rustix::fs::lgetxattr(place.as_slice(), attribute, &mut value[..])
-                .map_err(read)?;
+            let len =
+                rustix::fs::lgetxattr(place.as_slice(), attribute, &mut value[..]).map_err(read)?;
             value.truncate(len);
             all.push((attribute.to_vec(), value));
         }
@@ -293,12 +292,7 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Compares one name; says whether it is a directory.
-    fn entry(
-        &mut self,
-        levels: &[Level; 2],
-        name: &CStr,
-        path: &Path,
-    ) -> Result<bool, TreeError> {
+    fn entry(&mut self, levels: &[Level; 2], name: &CStr, path: &Path) -> Result<bool, TreeError> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(TreeError::Cancelled);
         }
@@ -343,7 +337,10 @@ impl Comparison<'_> {
         ];
         for (what, a, b) in checks {
             if a != b {
-                return differs(path, format!("its {what} is {b:o} instead of {a:o} (octal)"));
+                return differs(
+                    path,
+                    format!("its {what} is {b:o} instead of {a:o} (octal)"),
+                );
             }
         }
         if time(&a) != time(&b) {
@@ -373,10 +370,7 @@ impl Comparison<'_> {
                 return differs(path, "it is one file with other names than in the original");
             }
         }
-        let (ours, theirs) = (
-            levels[0].xattrs(name, path)?,
-            levels[1].xattrs(name, path)?,
-        );
+        let (ours, theirs) = (levels[0].xattrs(name, path)?, levels[1].xattrs(name, path)?);
         if ours != theirs {
             let odd = ours
                 .iter()
@@ -485,10 +479,23 @@ mod tests {
         symlink("usr/bin", at("bin")).unwrap();
         let sparse = File::create(at("sparse")).unwrap();
         sparse.set_len(5 << 20).unwrap();
-        assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(at("fifo"))
+                .status()
+                .unwrap()
+                .success()
+        );
         if rustix::process::geteuid().is_root() {
             let mknod = ["c", "1", "3"];
-            assert!(Command::new("mknod").arg(at("null")).args(mknod).status().unwrap().success());
+            assert!(
+                Command::new("mknod")
+                    .arg(at("null"))
+                    .args(mknod)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
             let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             let file = File::open(at("usr/bin/program")).unwrap();
             set_attribute(file.as_fd(), "security.capability", &capability).unwrap();
@@ -498,7 +505,11 @@ mod tests {
 
     fn copy(of: &Path) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let status = Command::new("cp").args(["-a", "-T"]).arg(of).arg(dir.path()).status();
+        let status = Command::new("cp")
+            .args(["-a", "-T"])
+            .arg(of)
+            .arg(dir.path())
+            .status();
         assert!(status.unwrap().success());
         dir
     }
@@ -514,7 +525,11 @@ mod tests {
         let one = sample();
         let two = copy(one.path());
         let found = judge(one.path(), two.path()).unwrap();
-        let find = Command::new("find").arg(one.path()).args(["-mindepth", "1"]).output().unwrap();
+        let find = Command::new("find")
+            .arg(one.path())
+            .args(["-mindepth", "1"])
+            .output()
+            .unwrap();
         let lines = find.stdout.iter().filter(|byte| **byte == b'\n').count();
         assert_eq!(found.entries, lines as u64);
         let directory = File::open(one.path()).unwrap();
@@ -530,7 +545,10 @@ mod tests {
     #[test]
     fn every_difference_is_seen() {
         let touch = |path: &Path, when: &str| {
-            let status = Command::new("touch").args(["-h", "-d", when]).arg(path).status();
+            let status = Command::new("touch")
+                .args(["-h", "-d", when])
+                .arg(path)
+                .status();
             assert!(status.unwrap().success());
         };
         // What is changed is given its times back, so that only the change itself can be what is seen.
@@ -539,7 +557,9 @@ mod tests {
                 let file = File::options().write(true).open(at.join("sparse")).unwrap();
                 file.write_all_at(&[1], 2 << 20).unwrap();
             }),
-            ("instead of 3", |at| fs::write(at.join("usr/single"), "oneone").unwrap()),
+            ("instead of 3", |at| {
+                fs::write(at.join("usr/single"), "oneone").unwrap()
+            }),
             ("it leads to", |at| {
                 fs::remove_file(at.join("bin")).unwrap();
                 symlink("usr/xxx", at.join("bin")).unwrap();
@@ -548,8 +568,12 @@ mod tests {
                 fs::set_permissions(at.join("usr/single"), PermissionsExt::from_mode(0o4644))
                     .unwrap();
             }),
-            ("not in the copy", |at| fs::remove_file(at.join("fifo")).unwrap()),
-            ("not in the original", |at| fs::write(at.join("usr/more"), "").unwrap()),
+            ("not in the copy", |at| {
+                fs::remove_file(at.join("fifo")).unwrap()
+            }),
+            ("not in the original", |at| {
+                fs::write(at.join("usr/more"), "").unwrap()
+            }),
             ("one file with other names", |at| {
                 fs::remove_file(at.join("usr/bin/alias")).unwrap();
                 let (from, to) = (at.join("usr/bin/program"), at.join("usr/bin/alias"));
@@ -565,7 +589,16 @@ mod tests {
         for (what, change) in cases {
             let two = copy(one.path());
             change(two.path());
-            for path in ["sparse", "usr/bin/program", "usr/single", "bin", "fifo", "usr/bin", "usr", "."] {
+            for path in [
+                "sparse",
+                "usr/bin/program",
+                "usr/single",
+                "bin",
+                "fifo",
+                "usr/bin",
+                "usr",
+                ".",
+            ] {
                 let time = fs::symlink_metadata(one.path().join(path)).unwrap();
                 let when = format!("@{}.{:09}", mtime(&time).0, mtime(&time).1);
                 if two.path().join(path).symlink_metadata().is_ok() {

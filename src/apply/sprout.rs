@@ -482,11 +482,11 @@ mod tests {
         // Judged by mount(8), and the tree by diff(1).
         sh(
             &format!(
-                r#"mkdir mnt; cat >judge <<'END'
+                r"mkdir mnt; cat >judge <<'END'
 set -e
 seed=$(losetup -f --show -r --offset {} --sizelimit {} stick)
 sprout=$(losetup -f --show --offset {} --sizelimit {} stick)
-trap 'umount mnt; losetup -d $seed $sprout' EXIT
+trap 'umount mnt || :; losetup -d $seed $sprout' EXIT
 blkid -p -s LABEL -o value $sprout | grep -qx sprout-test
 mount -o device=$seed,subvol=@ $sprout mnt
 test -f mnt/{}
@@ -501,7 +501,7 @@ umount mnt
 mount -o device=$seed,subvol=@home $sprout mnt
 grep -q hello mnt/user/note; test $(stat -c %u mnt/user/note) = 1000
 END
-unshare --mount --propagation private bash judge"#,
+unshare --mount --propagation private bash judge",
                 SEED.at,
                 SEED.len,
                 SPROUT.at,

@@ -245,13 +245,15 @@ impl<'a> Editor<'a> {
         let Some(path) = &self.arguments.initrd else {
             return Ok(());
         };
-        if item.initrd_shared || item.initrds.is_empty() {
-            return Err(EditError::Argument {
-                argument: path.clone(),
-                why: "cannot be loaded by an entry that does not load its own initrd itself",
-            });
+        let refused = || EditError::Argument {
+            argument: path.clone(),
+            why: "cannot be loaded by an entry that does not load its own initrd itself",
+        };
+        if item.initrds.is_empty() {
+            return Err(refused());
         }
         for word in &item.initrds {
+            let word = word.as_ref().ok_or_else(refused)?;
             let raw = &self.text[word.clone()];
             if raw.ends_with(path.as_str()) {
                 continue;

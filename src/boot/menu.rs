@@ -59,10 +59,8 @@ pub struct Item {
     pub parent: Option<usize>,
     /// The live kernel lines.
     pub lines: Vec<Line>,
-    /// The last word of each command that loads an initrd.
-    pub initrds: Vec<Range<usize>>,
-    /// Whether a function that the entry calls loads an initrd.
-    pub initrd_shared: bool,
+    /// The last word of each command that loads an initrd; none of one in a function that the entry calls.
+    pub initrds: Vec<Option<Range<usize>>>,
     /// Variables whose values come from outside the entry.
     pub free: BTreeSet<String>,
 }
@@ -248,7 +246,6 @@ impl<'a> Menu<'a> {
             parent,
             lines: Vec::new(),
             initrds: Vec::new(),
-            initrd_shared: false,
             free: BTreeSet::new(),
         };
         if !submenu {
@@ -311,12 +308,8 @@ impl<'a> Menu<'a> {
                     self.read_lines(&block.body, values, own, &arguments, item, 1);
                 }
             } else if known(name, values).starts_with("initrd") {
-                match command.words.last() {
-                    Some(word) if depth == 0 && command.words.len() > 1 => {
-                        item.initrds.push(word.clone());
-                    }
-                    _ => item.initrd_shared = true,
-                }
+                let word = command.words.iter().skip(1).last();
+                item.initrds.push(word.filter(|_| depth == 0).cloned());
             } else if is_kernel_command(name, values) {
                 let expanded: Vec<String> = words().skip(1).collect();
                 if kernel_line::is_live(&expanded) {

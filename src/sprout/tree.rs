@@ -251,7 +251,7 @@ impl Level {
     }
 
     /// The extended attributes of a name, sorted.
-    fn xattrs(&self, name: &CStr, path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TreeError> {
+    fn xattrs(&self, name: &CStr, path: &Path) -> Result<Vec<Attribute>, TreeError> {
         // Links and special files cannot be opened for this, so it goes by way of the open directory's name in /proc.
         let mut place = format!("/proc/self/fd/{}/", self.directory.as_raw_fd()).into_bytes();
         place.extend_from_slice(name.to_bytes());
@@ -277,6 +277,8 @@ impl Level {
     }
 }
 
+/// Name and value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
 /// Which file of which filesystem.
 type Inode = (u64, u64);
 
@@ -530,7 +532,7 @@ mod tests {
             .args(["-mindepth", "1"])
             .output()
             .unwrap();
-        let lines = find.stdout.iter().filter(|byte| **byte == b'\n').count();
+        let lines = String::from_utf8_lossy(&find.stdout).lines().count();
         assert_eq!(found.entries, lines as u64);
         let directory = File::open(one.path()).unwrap();
         let never = AtomicBool::new(false);
@@ -558,7 +560,7 @@ mod tests {
                 file.write_all_at(&[1], 2 << 20).unwrap();
             }),
             ("instead of 3", |at| {
-                fs::write(at.join("usr/single"), "oneone").unwrap()
+                fs::write(at.join("usr/single"), "oneone").unwrap();
             }),
             ("it leads to", |at| {
                 fs::remove_file(at.join("bin")).unwrap();
@@ -569,10 +571,10 @@ mod tests {
                     .unwrap();
             }),
             ("not in the copy", |at| {
-                fs::remove_file(at.join("fifo")).unwrap()
+                fs::remove_file(at.join("fifo")).unwrap();
             }),
             ("not in the original", |at| {
-                fs::write(at.join("usr/more"), "").unwrap()
+                fs::write(at.join("usr/more"), "").unwrap();
             }),
             ("one file with other names", |at| {
                 fs::remove_file(at.join("usr/bin/alias")).unwrap();

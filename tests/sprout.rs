@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/mod.rs"]
-#[allow(dead_code, unused_imports)]
 mod support;
 
 use std::fs;

@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::image::Image;
 use crate::plan::{Plan, build, target};
 use crate::privilege;
+use crate::published::lookup;
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
@@ -96,7 +97,14 @@ pub fn plan(request: &Request, host: &Host) -> Result<Plan, Refusal> {
         image.look_inside();
     }
     let target = target::look(request, &System::real())?;
-    build::build(request, &image, target, host)
+    let mut plan = build::build(request, &image, target, host)?;
+    plan.image.published = lookup::find(
+        &request.checksum,
+        &request.keyrings,
+        &request.image,
+        &image.path,
+    )?;
+    Ok(plan)
 }
 
 /// Says what is wrong with the command line.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::published::Published;
 use crate::units::Bytes;
 
 /// How a job ended, as the exit status tells it.
@@ -150,6 +151,8 @@ pub struct Report {
     pub image_size: Bytes,
     /// Its SHA-256, as it was read for writing.
     pub sha256: String,
+    /// What was published of it. Where that is a digest, the image has it.
+    pub published: Published,
     /// What was read back.
     pub read_back: ReadBack,
     /// The filesystems behind the image.
@@ -173,6 +176,7 @@ impl fmt::Display for Report {
             self.image_size.binary(),
             self.sha256
         )?;
+        writeln!(f, "digest     {}", self.published)?;
         match &back.verdict {
             Verdict::Verified { proof } => {
                 writeln!(

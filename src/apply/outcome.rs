@@ -66,6 +66,7 @@ pub fn report(
         image: plan.image.name.clone(),
         image_size: plan.image.size,
         sha256: copied.sha256,
+        published: plan.image.published.clone(),
         read_back: ReadBack {
             bytes: plan.image.size,
             verdict,

@@ -25,6 +25,7 @@ use crate::image::isomd5::Implanted;
 use crate::patch::Patch;
 use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
+use crate::published::Published;
 use crate::units::{Block, Bytes, MIB};
 
 /// The target as the plan saw it.
@@ -66,6 +67,8 @@ pub struct PlannedImage {
     pub media_sum: Option<Covered>,
     /// Which version of the file was looked at; compared again before the first write.
     pub version: Version,
+    /// What the distribution published of it. Where that is a digest, the image is compared with it first.
+    pub published: Published,
 }
 
 /// What the media check of the stick is about.
@@ -120,7 +123,15 @@ impl Plan {
             .map(|b| Bytes(b.bytes.len() as u64))
             .sum();
         let head = size.min(Bytes(MIB));
-        let mut steps = vec![
+        let mut steps = Vec::new();
+        if !self.image.published.sums().is_empty() {
+            steps.push(step(
+                "compare the image with its published digest".into(),
+                Work::CheckImage,
+                size,
+            ));
+        }
+        steps.extend([
             step(
                 "blank the first MiB, so that nothing boots from here on".into(),
                 Work::Blank,
@@ -131,7 +142,7 @@ impl Plan {
                 Work::Copy,
                 size - head + behind,
             ),
-        ];
+        ]);
         for (partition, filesystem) in self.filesystems.iter().enumerate() {
             steps.push(step(
                 format!(

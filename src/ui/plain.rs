@@ -113,6 +113,10 @@ impl Plain {
         let now = rate?;
         let reading = |work: Work| work == Work::ReadBack;
         let at_work = self.steps.get(step)?.work;
+        if at_work == Work::CheckImage {
+            // How fast a file is read says nothing of the stick.
+            return None;
+        }
         let write = if reading(at_work) {
             self.clock.write.unwrap_or(now)
         } else {

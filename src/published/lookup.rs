@@ -107,17 +107,16 @@ enum Said {
     Listed(Vec<Sum>, Signature),
 }
 
-struct Lookup<'a> {
-    keyrings: &'a [PathBuf],
-    /// The keys of `keyrings`.
-    named: Option<Keys>,
+struct Lookup {
+    /// Those that were named.
+    keys: Option<Keys>,
     /// The image's names, its own first.
     names: Vec<Vec<u8>>,
     directories: Vec<PathBuf>,
 }
 
-impl Lookup<'_> {
-    fn new<'a>(keyrings: &'a [PathBuf], given: &Path, real: &Path) -> Result<Lookup<'a>, Refusal> {
+impl Lookup {
+    fn new(keyrings: &[PathBuf], given: &Path, real: &Path) -> Result<Lookup, Refusal> {
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut directories: Vec<PathBuf> = Vec::new();
         let given = std::path::absolute(given).unwrap_or_else(|_| given.into());
@@ -133,21 +132,20 @@ impl Lookup<'_> {
                 directories.push(parent);
             }
         }
-        let named = if keyrings.is_empty() {
+        let keys = if keyrings.is_empty() {
             None
         } else {
             Some(Keys::named(keyrings).map_err(Refusal::Checksum)?)
         };
         Ok(Lookup {
-            keyrings,
-            named,
+            keys,
             names,
             directories,
         })
     }
 
     fn keys(&self) -> Keys {
-        match &self.named {
+        match &self.keys {
             // Not kept, since one list is usually all there is.
             None => Keys::of_the_distribution(),
             Some(keys) => Keys {
@@ -171,7 +169,7 @@ impl Lookup<'_> {
                 return refuse(format!("reading the checksum file {name}: {why}"));
             }
         };
-        match self.examine(file, &bytes, true)? {
+        match self.examine(file, &bytes, true, true)? {
             Said::Listed(sums, signature) => Ok(Published::Listed {
                 sums,
                 file: std::path::absolute(file).unwrap_or_else(|_| file.into()),
@@ -230,7 +228,7 @@ impl Lookup<'_> {
                     continue;
                 }
             };
-            let (sums, signature) = match self.examine(&file, &bytes, own)? {
+            let (sums, signature) = match self.examine(&file, &bytes, own, false)? {
                 Said::Listed(sums, signature) => (sums, signature),
                 Said::Nothing(why) => {
                     notes.push(tame(&format!("{name} {why}")));
@@ -289,8 +287,9 @@ impl Lookup<'_> {
         all
     }
 
-    /// What a file says of the image; the refusal is one to stop for.
-    fn examine(&self, file: &Path, bytes: &[u8], own: bool) -> Result<Said, Refusal> {
+    /// What a file says of the image; the refusal is one to stop for. `own` is whether the file is about this image
+    /// alone, `named` whether the user named it.
+    fn examine(&self, file: &Path, bytes: &[u8], own: bool, named: bool) -> Result<Said, Refusal> {
         let stop = |why: String| Err(Refusal::Published(why));
         let nothing = || Ok(Said::Nothing("does not list it".into()));
         let list = |text: &[u8]| List::parse(text).find(&self.names, own);
@@ -320,7 +319,7 @@ impl Lookup<'_> {
                 if list(bytes).is_ok_and(|sums| sums.is_empty()) {
                     return nothing();
                 }
-                let signature = self.detached(file, bytes).map_err(bad)?;
+                let signature = self.detached(file, bytes, named).map_err(bad)?;
                 Ok(Said::Listed(clear(list(bytes))?, signature))
             }
             Frame::Signed { whole, text } => {
@@ -351,14 +350,14 @@ impl Lookup<'_> {
     }
 
     /// The best of the signatures that lie beside a file.
-    fn detached(&self, file: &Path, text: &[u8]) -> Result<Signature, Bad> {
+    fn detached(&self, file: &Path, text: &[u8], named: bool) -> Result<Signature, Bad> {
         let mut best = Signature::None;
         for ending in SIGNATURES {
             let mut path = file.as_os_str().to_owned();
             path.push(".");
             path.push(ending);
             let unchecked = |why: &str| Signature::Unchecked { why: tame(why) };
-            let signature = match read(Path::new(&path), SIGNATURE, !self.keyrings.is_empty()) {
+            let signature = match read(Path::new(&path), SIGNATURE, named) {
                 Err(Unread::Missing) => continue,
                 Err(Unread::Other(why)) => unchecked(&why),
                 // A list that is clear-signed, of which this is the bare copy.

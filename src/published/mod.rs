@@ -13,8 +13,8 @@
 //!
 //! Not looked at: signatures of the image file itself, and digests older than SHA-2.
 
-mod armor;
-mod frame;
+pub mod armor;
+pub mod frame;
 mod keys;
 pub mod list;
 pub mod lookup;
@@ -262,6 +262,26 @@ impl fmt::Display for Published {
             }
         }
     }
+}
+
+/// What came of comparing an image with what was published of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum Comparison {
+    /// There is nothing to compare with, or it was not wanted.
+    NotCompared {
+        /// Why.
+        why: String,
+    },
+    /// It has the digests.
+    Equal,
+    /// It has others.
+    Differs {
+        /// Its own.
+        measured: Vec<Sum>,
+        /// Both in words, and what to do.
+        why: String,
+    },
 }
 
 /// Text from a key or a list, fit to be shown: no control characters, not endless.

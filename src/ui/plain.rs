@@ -48,6 +48,19 @@ impl Default for Plain {
 }
 
 impl Plain {
+    /// For one step that is no job of its own.
+    pub fn of_one(step: Step) -> Plain {
+        Plain {
+            steps: vec![step],
+            ..Plain::default()
+        }
+    }
+
+    /// Takes what is drawn off the terminal.
+    pub fn end(&mut self) {
+        self.clear();
+    }
+
     /// Takes one event.
     pub fn event(&mut self, event: &Event) {
         match event {

@@ -135,14 +135,19 @@ pub fn published(data: &[u8]) {
         Frame::Signed { whole, text } => {
             // A frame is all there is of it, and no more than was there.
             assert!(whole.len() <= data.len() + 1);
-            assert!(matches!(Frame::of(&whole), Frame::Signed { text: again, .. } if again == text));
+            assert!(
+                matches!(Frame::of(&whole), Frame::Signed { text: again, .. } if again == text)
+            );
             text
         }
         _ => data.to_vec(),
     };
     let list = List::parse(&text);
     if let Ok(sums) = list.find(&names, true) {
-        assert!(sums.iter().all(|sum| sum.value.len() == sum.algorithm.len()));
+        assert!(
+            sums.iter()
+                .all(|sum| sum.value.len() == sum.algorithm.len())
+        );
         assert!(sums.len() <= 2);
     }
     let _ = list.only();

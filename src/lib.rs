@@ -16,8 +16,10 @@
 
 pub mod apply;
 pub mod boot;
+pub mod chain;
 pub mod cli;
 pub mod command;
+pub mod diagnosis;
 pub mod digest;
 pub mod disk;
 pub mod event;
@@ -30,6 +32,7 @@ pub mod plan;
 pub mod privilege;
 pub mod published;
 pub mod read;
+pub mod record;
 pub mod refusal;
 pub mod report;
 pub mod request;
@@ -37,4 +40,5 @@ pub mod superblock;
 pub mod table;
 pub mod ui;
 pub mod units;
+pub mod verify;
 pub mod writer;

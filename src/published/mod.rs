@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{Holds, Link};
 use crate::digest::{hex, unhex};
 use crate::disk::shown;
 use crate::form;
@@ -203,6 +204,27 @@ impl Published {
             ));
         }
         Ok(())
+    }
+
+    /// The link of the chain that this is, of an image that was compared. Without a signature, or the user's own word,
+    /// nothing is claimed.
+    pub fn link(&self) -> Link {
+        let sums: Vec<String> = self.sums().iter().map(ToString::to_string).collect();
+        let how = match sums.as_slice() {
+            [] => String::new(),
+            sums => format!("the image has {}", sums.join(" and ")),
+        };
+        let vouched = self.is_signed() || matches!(self, Published::Given { .. });
+        Link {
+            name: "published digest".into(),
+            holds: if vouched {
+                Holds::Proven
+            } else {
+                Holds::NotClaimed
+            },
+            result: self.to_string(),
+            how,
+        }
     }
 
     /// What could not be from [`lookup::find`]. Who signed what is the planner's word all the same.
@@ -389,6 +411,10 @@ mod tests {
         for (state, said) in all {
             assert_eq!(state.to_string(), said);
             assert_eq!(state.audit(), Ok(()), "{said}");
+            let vouched = said.contains("published by") || said.contains("given");
+            let link = state.link();
+            assert_eq!(link.holds == Holds::Proven, vouched, "{said}");
+            assert_eq!(link.how.is_empty(), state.sums().is_empty());
             let json = serde_json::to_string(&state).unwrap();
             assert_eq!(serde_json::from_str::<Published>(&json).unwrap(), state);
         }

@@ -146,7 +146,7 @@ pub fn published(data: &[u8]) {
     if let Ok(sums) = list.find(&names, true) {
         assert!(
             sums.iter()
-                .all(|sum| sum.value.len() == sum.algorithm.len())
+                .all(|sum| sum.value.len() == sum.algorithm.length())
         );
         assert!(sums.len() <= 2);
     }

@@ -48,7 +48,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Its length in bytes.
-    pub fn len(self) -> usize {
+    pub fn length(self) -> usize {
         match self {
             Algorithm::Sha256 => 32,
             Algorithm::Sha512 => 64,
@@ -78,7 +78,7 @@ impl Sum {
     /// Reads hexadecimal digits, of which there have to be as many as the algorithm has.
     pub fn parse(algorithm: Algorithm, digits: &[u8]) -> Option<Sum> {
         let digits = std::str::from_utf8(digits).ok()?.to_ascii_lowercase();
-        let value = unhex(&digits).filter(|value| value.len() == algorithm.len())?;
+        let value = unhex(&digits).filter(|value| value.len() == algorithm.length())?;
         Some(Sum { algorithm, value })
     }
 }
@@ -131,7 +131,7 @@ impl TryFrom<OsString> for Asked {
         };
         let sum = Sum::parse(algorithm, digits.trim().as_bytes());
         sum.map(Asked::Sum).ok_or_else(|| {
-            let digits_wanted = algorithm.len() * 2;
+            let digits_wanted = algorithm.length() * 2;
             format!("a {name} digest has {digits_wanted} hexadecimal digits, and nothing else")
         })
     }
@@ -241,7 +241,7 @@ impl Published {
         }
         if sums
             .iter()
-            .any(|sum| sum.value.len() != sum.algorithm.len())
+            .any(|sum| sum.value.len() != sum.algorithm.length())
         {
             return Err("it has a published digest that is none");
         }
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     fn sum(algorithm: Algorithm, byte: u8) -> Sum {
-        let value = vec![byte; algorithm.len()];
+        let value = vec![byte; algorithm.length()];
         Sum { algorithm, value }
     }
 

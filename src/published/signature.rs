@@ -39,7 +39,7 @@ pub enum Signature {
         /// Its first user ID.
         owner: String,
     },
-    /// A key that is known, but either it or the signature has expired.
+    /// A key that is known, but has expired.
     Expired {
         /// Its fingerprint.
         key: String,
@@ -58,7 +58,7 @@ pub enum Signature {
         /// The key's fingerprint or ID, as far as the signature tells.
         key: String,
     },
-    /// Not known, since it could not be checked.
+    /// Not known: it could not be checked, or does not count any more.
     Unchecked {
         /// Why.
         why: String,
@@ -115,7 +115,7 @@ impl Signature {
             ),
             Signature::Unchecked { why } => write!(
                 f,
-                "listed in {file}, whose signature was not checked ({why}), so counts as unsigned"
+                "listed in {file}, whose signature proves nothing ({why}), so counts as unsigned"
             ),
         }
     }
@@ -166,16 +166,12 @@ pub fn judge(signed: Signed<'_>, keys: &Keys) -> Result<(Signature, Option<Vec<u
         }
     };
     let verdict = verdict(&said.status, matches!(signed, Signed::Clear(_)))?;
-    match (&verdict, signed) {
-        (Signature::Good { .. }, Signed::Clear(_)) => match said.text {
-            Some(text) => Ok((verdict, Some(text))),
-            None => {
-                let why = "gpgv did not give the signed text".into();
-                Ok((Signature::Unchecked { why }, None))
-            }
-        },
-        _ => Ok((verdict, None)),
+    let wants_text = matches!(signed, Signed::Clear(_)) && verdict.rank() == 0;
+    if wants_text && said.text.is_none() {
+        let why = "gpgv did not give the signed text".into();
+        return Ok((Signature::Unchecked { why }, None));
     }
+    Ok((verdict, said.text.filter(|_| wants_text)))
 }
 
 /// Where the program is that a shell would run by this name.
@@ -263,6 +259,7 @@ struct One {
 enum Word {
     Good,
     Expired,
+    Over,
     Revoked,
     Bad,
     Unknown,
@@ -286,7 +283,8 @@ fn verdict(status: &str, clear: bool) -> Result<Signature, Bad> {
             "NEWSIG" => all.push(One::default()),
             "PLAINTEXT" => texts += 1,
             "GOODSIG" => one.judged = Some((Word::Good, key(), owner())),
-            "EXPSIG" | "EXPKEYSIG" => one.judged = Some((Word::Expired, key(), owner())),
+            "EXPSIG" => one.judged = Some((Word::Over, key(), owner())),
+            "EXPKEYSIG" => one.judged = Some((Word::Expired, key(), owner())),
             "REVKEYSIG" => one.judged = Some((Word::Revoked, key(), owner())),
             "BADSIG" => one.judged = Some((Word::Bad, key(), owner())),
             // Key, algorithms, class, time, reason (9: no public key), fingerprint or a dash.
@@ -331,6 +329,7 @@ fn verdict(status: &str, clear: bool) -> Result<Signature, Bad> {
             Word::Bad => return Err(Bad { key, owner }),
             Word::Unknown => Signature::UnknownKey { key },
             Word::Error => unchecked(format!("gpgv cannot check a signature by key {key}")),
+            Word::Over => unchecked(format!("it has expired; it was made by {owner}")),
             _ if valid.is_none() => unchecked("gpgv does not call it valid".into()),
             _ if weak => unchecked("it is of a kind that can be forged".into()),
             Word::Good => Signature::Good { key: print, owner },
@@ -378,10 +377,9 @@ mod tests {
     const PRINT: &str = "7455F7DB7E5F30E0E2F1DF4DADDE5981EFD389B6";
 
     fn lines(lines: &[&str]) -> String {
-        lines
-            .iter()
-            .map(|line| format!("[GNUPG:] {}\n", line.replace('@', PRINT)))
-            .collect()
+        let lines = lines.iter().map(|line| line.replace('@', PRINT));
+        let lines: Vec<String> = lines.map(|line| format!("[GNUPG:] {line}")).collect();
+        lines.join("\n")
     }
 
     const GOOD: &str = "GOODSIG ADDE5981EFD389B6 L%C3%A4b %25 <lab>";
@@ -431,6 +429,7 @@ mod tests {
         assert!(matches!(inline, Ok(Signature::Unchecked { .. })));
         let expired = judged(&["NEWSIG", &GOOD.replace("GOODSIG", "EXPKEYSIG"), VALID]);
         assert!(matches!(expired, Ok(Signature::Expired { .. })));
+        unchecked(&["NEWSIG", &GOOD.replace("GOODSIG", "EXPSIG"), VALID]);
         let revoked = judged(&["NEWSIG", &GOOD.replace("GOODSIG", "REVKEYSIG"), VALID]);
         assert!(matches!(revoked, Ok(Signature::Revoked { .. })));
         // What gpgv says to people is nothing.

@@ -233,6 +233,20 @@ fn keys_that_count_no_more_are_said_to() {
         "unchecked"
     );
 
+    // A signature for a day.
+    let old = Signer::old("Lab 14 <lab-14@example.org>");
+    let day = [&LONG_AGO[..], &["--default-sig-expire", "1d"]].concat();
+    let keyring = old.keyring(&[]);
+    download.put("CHECKSUM", old.clear(&list, &LONG_AGO));
+    assert_eq!(verdict(&download, &keyring)["verdict"], "good");
+    download.put("CHECKSUM", old.clear(&list, &day));
+    let said = verdict(&download, &keyring);
+    assert_eq!(said["verdict"], "unchecked");
+    assert!(
+        said["why"].as_str().unwrap().contains("has expired"),
+        "{said}"
+    );
+
     // The list itself is compared all the same.
     let sum = download.sum("sha256sum");
     let changed = list.replace(&sum, &wrong(&sum));

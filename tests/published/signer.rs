@@ -26,6 +26,11 @@ impl Signer {
         Signer::made(owner, "1y", &LONG_AGO)
     }
 
+    /// Whose key is good, and was so long ago.
+    pub fn old(owner: &str) -> Signer {
+        Signer::made(owner, "never", &LONG_AGO)
+    }
+
     fn made(owner: &str, expires: &str, when: &[&str]) -> Signer {
         let home = TempDir::new_in("/tmp").unwrap();
         let mut signer = Signer {
@@ -37,7 +42,7 @@ impl Signer {
         let listed = signer.gpg(&["--with-colons", "--list-keys"]);
         let listed = String::from_utf8(listed).unwrap();
         let print = listed.lines().find_map(|line| line.strip_prefix("fpr:"));
-        signer.print = print.unwrap().trim_matches(':').to_owned();
+        signer.print = print.unwrap().replace(':', "");
         signer
     }
 

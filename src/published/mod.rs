@@ -197,7 +197,7 @@ impl Published {
                 _ => "the command line says".into(),
             };
             return Err(format!(
-                "the image {} is not the published one: its {} is {found}, {origin} {}; download it again",
+                "the image {} does not match: its {} is {found}, {origin} {}; download it again",
                 shown(Path::new(name)),
                 wanted.algorithm.name(),
                 hex(&wanted.value)

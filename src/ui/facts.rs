@@ -39,7 +39,10 @@ pub fn inspected(inspected: &Inspected<'_>) -> String {
         line("", sum.to_string());
     }
     match inspected.comparison {
-        Comparison::Equal => line("", "the image is the published one".into()),
+        Comparison::Equal if inspected.published.is_signed() => {
+            line("", "the image is the published one".into());
+        }
+        Comparison::Equal => line("", "the image has this digest".into()),
         // The first line has said so.
         Comparison::NotCompared { .. } if inspected.published.sums().is_empty() => {}
         Comparison::NotCompared { why } => line("", format!("not compared: {why}")),

@@ -42,6 +42,9 @@ fn lists_beside_the_image_are_found_in_every_form() {
         let words = format!("listed in an unsigned file, {name}");
         assert!(plain.out.contains(&words), "{plain:?}");
         assert!(plain.out.contains("not compared: --quick"), "{plain:?}");
+        let whole = download.inspect(&[]);
+        assert!(whole.out.contains("the image has this digest"), "{whole:?}");
+        assert!(!whole.out.contains("published one"), "{whole:?}");
         fs::remove_file(path).unwrap();
     }
     // Both digests, each compared.

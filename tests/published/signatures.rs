@@ -284,7 +284,7 @@ fn without_gpgv_that_is_said() {
         "{outcome:?}"
     );
     assert!(outcome.out.contains("counts as unsigned"), "{outcome:?}");
-    assert!(outcome.out.contains("the image is the published one"));
+    assert!(outcome.out.contains("the image has this digest"));
     // A keyring that is none is said before anything else.
     download.put("empty", "");
     let empty = download.dir().join("empty");

@@ -29,6 +29,7 @@ complete -c livestick -n "__fish_livestick_needs_command" -s V -l version -d 'Pr
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
@@ -59,7 +60,10 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -s y -l yes -
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l unmount -d 'Unmount what is mounted from the target'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l json -d 'Give the plan, the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livestick -n "__fish_livestick_using_subcommand tui" -l ascii -d 'Draw with ASCII only'
+complete -c livestick -n "__fish_livestick_using_subcommand tui" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write tui help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write tui help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write tui help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write tui help" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write tui help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -56,7 +56,7 @@ pub fn inspected(inspected: &Inspected<'_>) -> String {
 }
 
 /// What an image is.
-fn image(image: &Image) -> String {
+pub fn image(image: &Image) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| {
         // Writing to a String cannot fail.

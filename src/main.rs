@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Inspect(options) => command::inspect(&options),
         Command::List(options) => command::list(&options),
         Command::Write(options) => command::write(&options),
+        Command::Probe(options) => command::probe(&options),
     })
 }
 

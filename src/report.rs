@@ -28,6 +28,8 @@ pub enum Exit {
     WriteFailed,
     /// What was read back is not what was written, or could not be proven to come from the medium.
     NotVerified,
+    /// The target does not have the size it claims, or does not keep what is written.
+    Counterfeit,
     /// Stopped by the user.
     Cancelled,
 }
@@ -41,7 +43,7 @@ impl Exit {
             Exit::Refused | Exit::Denied => 3,
             Exit::Damaged => 4,
             Exit::WriteFailed => 5,
-            Exit::NotVerified => 6,
+            Exit::NotVerified | Exit::Counterfeit => 6,
             Exit::Cancelled => 130,
         }
     }

@@ -113,6 +113,10 @@ impl Plain {
         let now = rate?;
         let reading = |work: Work| work == Work::ReadBack;
         let at_work = self.steps.get(step)?.work;
+        if at_work == Work::Probe {
+            // Marks tell nothing about how fast an image goes.
+            return None;
+        }
         let write = if reading(at_work) {
             self.clock.write.unwrap_or(now)
         } else {
@@ -153,6 +157,11 @@ impl Plain {
         let pad = self.line.saturating_sub(width);
         self.line = width;
         let _ = write!(io::stderr().lock(), "\r{text}{:pad$}", "");
+    }
+
+    /// Takes the growing line away, for what is printed next.
+    pub fn rest(&mut self) {
+        self.clear();
     }
 
     fn clear(&mut self) {

@@ -3,7 +3,8 @@
 //!
 //! Rules:
 //!
-//! * [`Event::Planned`] comes first and holds every step, so that a front end can draw all rows before work begins.
+//! * [`Event::Planned`], or [`Event::Begun`] where there is no plan, comes first and holds every step, so that a front
+//!   end can draw all rows before work begins.
 //! * Exactly one of [`Event::Done`] and [`Event::Failed`] comes, and nothing comes after it.
 //! * Progress counts the bytes of the whole job; how many of them a step has is in its [`Step`].
 
@@ -46,6 +47,35 @@ pub enum Work {
     ReadBack,
     /// The first MiB: from here on the stick is complete.
     FirstMib,
+    /// The image's range of a stick is read and compared with what belongs there.
+    ReadStick,
+    /// The partition table, its backup, and the record.
+    CheckTable,
+    /// A filesystem is looked over by its own checker.
+    CheckFilesystem {
+        /// Which of the partitions behind the image.
+        partition: usize,
+    },
+    /// The image is read, and its digest compared with the record's.
+    ReadImage,
+    /// Damaged chunks are written again.
+    Rewrite,
+}
+
+/// What a job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// An image is written to a stick.
+    Write,
+    /// A stick is compared with what was written to it.
+    Verify,
+    /// What is damaged is written again.
+    Repair,
+    /// The image is read back from a stick.
+    Extract,
+    /// A stick's capacity is measured.
+    Probe,
 }
 
 /// Something that happened.
@@ -57,6 +87,17 @@ pub enum Event {
         /// The plan, in full.
         plan: Box<Plan>,
         /// Its steps, in order; events name them by index.
+        steps: Vec<Step>,
+        /// The sum of the steps' bytes.
+        total: Bytes,
+    },
+    /// What will be done, where there is no plan. Always the first.
+    Begun {
+        /// What for.
+        task: Task,
+        /// The stick, in words.
+        target: String,
+        /// The steps, in order; events name them by index.
         steps: Vec<Step>,
         /// The sum of the steps' bytes.
         total: Bytes,
@@ -85,12 +126,12 @@ pub enum Event {
         /// Its index.
         step: usize,
     },
-    /// The stick is written; how far it was verified is in the report. Always the last.
+    /// The job came to its end; what was done, and how far it was verified, is in the report. Always the last.
     Done {
         /// What was done and proven.
         report: Box<Report>,
     },
-    /// The stick is not written. Always the last.
+    /// The job did not come to its end. Always the last.
     Failed {
         /// What went wrong, and what the stick is now.
         failure: Failure,

@@ -365,7 +365,7 @@ impl Link {
     fn note(&mut self, event: &Event) {
         let state = self.state.get_or_insert(StickState::Untouched);
         match event {
-            Event::Planned { steps, .. } => {
+            Event::Planned { steps, .. } | Event::Begun { steps, .. } => {
                 self.works = steps.iter().map(|step| step.work).collect();
             }
             Event::Started { step } => match self.works.get(*step) {

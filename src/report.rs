@@ -8,13 +8,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Link;
+use crate::diagnosis::{self, Damage};
+use crate::event::Task;
 use crate::units::Bytes;
 
 /// How a job ended, as the exit status tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// Written and verified.
+    /// Done, and everything that is claimed holds.
     Verified,
     /// The command line makes no sense.
     Usage,
@@ -61,6 +64,8 @@ pub enum StickState {
     Complete,
     /// Not known, because a write of its first MiB failed, and so did making that blank again.
     Unknown,
+    /// Repaired in part.
+    Partly,
 }
 
 impl fmt::Display for StickState {
@@ -70,6 +75,9 @@ impl fmt::Display for StickState {
             StickState::Blank => "the stick is blank: it has no partition table and does not boot",
             StickState::Complete => "the stick holds everything the plan listed",
             StickState::Unknown => "the state of the stick is not known; write it again",
+            StickState::Partly => {
+                "the stick is repaired in part; run `livestick repair` again, or write it again"
+            }
         })
     }
 }
@@ -137,9 +145,11 @@ pub struct Made {
     pub checked_by: String,
 }
 
-/// What was written and what was proven.
+/// What was done and what was proven.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// What the job was for.
+    pub task: Task,
     /// How the program ends: verified, or not.
     pub exit: Exit,
     /// What the stick is now.
@@ -147,66 +157,74 @@ pub struct Report {
     /// The target, in words.
     pub stick: String,
     /// The file name of the image.
-    pub image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Its size.
-    pub image_size: Bytes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<Bytes>,
     /// Its SHA-256, as it was read for writing.
-    pub sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// What was read back.
-    pub read_back: ReadBack,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_back: Option<ReadBack>,
     /// The filesystems behind the image.
     pub made: Vec<Made>,
     /// How it starts, a sentence each.
     pub boot: Vec<String>,
+    /// Each link of the chain from what was published to what the stick holds now.
+    #[serde(default)]
+    pub links: Vec<Link>,
+    /// What is not as it should be.
+    #[serde(default)]
+    pub damage: Vec<Damage>,
+    /// What it all means, and the next step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<diagnosis::Verdict>,
     /// What else there is to know.
     pub notes: Vec<String>,
     /// How long it took.
     pub seconds: f64,
 }
 
+impl Report {
+    /// A report in which nothing is said yet.
+    pub fn new(task: Task, stick: String) -> Report {
+        Report {
+            task,
+            exit: Exit::NotVerified,
+            state: StickState::Untouched,
+            stick,
+            image: None,
+            image_size: None,
+            sha256: None,
+            read_back: None,
+            made: Vec::new(),
+            boot: Vec::new(),
+            links: Vec::new(),
+            damage: Vec::new(),
+            diagnosis: None,
+            notes: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+}
+
+/// So many damaged ranges are told to people; the rest is counted. JSON has them all.
+const TOLD: usize = 20;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let back = &self.read_back;
         writeln!(f, "stick      {}", self.stick)?;
-        writeln!(
-            f,
-            "image      {}, {}\nsha256     {}",
-            self.image,
-            self.image_size.binary(),
-            self.sha256
-        )?;
-        match &back.verdict {
-            Verdict::Verified { proof } => {
-                writeln!(
-                    f,
-                    "read back  {} bytes from the medium, past the caches: verified",
-                    back.bytes.grouped()
-                )?;
-                writeln!(f, "           {proof}")?;
-            }
-            Verdict::NotVerified { reason } => {
-                writeln!(
-                    f,
-                    "read back  {} bytes, not verified: {reason}",
-                    back.bytes.grouped()
-                )?;
-            }
+        if let Some(image) = &self.image {
+            let size = self.image_size.unwrap_or_default();
+            writeln!(f, "image      {image}, {}", size.binary())?;
         }
-        let equal = match back.verdict {
-            Verdict::Verified { .. } => "identical to the image",
-            Verdict::NotVerified { .. } => "what was read equals the image",
-        };
-        if back.ranges == 0 {
-            writeln!(f, "           {equal}, byte for byte")?;
-        } else {
-            writeln!(
-                f,
-                "           {equal} except {} {}, {} bytes:\n           {}",
-                back.ranges,
-                if back.ranges == 1 { "range" } else { "ranges" },
-                back.changed.grouped(),
-                back.reasons.join(", ")
-            )?;
+        if let Some(sha256) = &self.sha256 {
+            writeln!(f, "sha256     {sha256}")?;
+        }
+        if let Some(back) = &self.read_back {
+            back.fmt(f)?;
         }
         for made in &self.made {
             writeln!(
@@ -221,9 +239,73 @@ impl fmt::Display for Report {
         for (i, line) in self.boot.iter().enumerate() {
             writeln!(f, "{:<10} {line}", if i == 0 { "boot" } else { "" })?;
         }
+        if !self.links.is_empty() {
+            writeln!(f)?;
+        }
+        for Link {
+            name,
+            holds,
+            result,
+            how,
+        } in &self.links
+        {
+            writeln!(f, "{name:<16} {holds:<10} {result}")?;
+            if !how.is_empty() {
+                writeln!(f, "{:<27} {how}", "")?;
+            }
+        }
+        if !self.links.is_empty() {
+            writeln!(f)?;
+        }
+        for damage in self.damage.iter().take(TOLD) {
+            writeln!(f, "damage     {damage}")?;
+        }
+        if self.damage.len() > TOLD {
+            writeln!(f, "           and {} more", self.damage.len() - TOLD)?;
+        }
+        if let Some(verdict) = &self.diagnosis {
+            writeln!(f, "verdict    {}; {}", verdict.says, verdict.next)?;
+        }
         for note in &self.notes {
             writeln!(f, "note       {note}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for ReadBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Verdict::Verified { proof } => {
+                writeln!(
+                    f,
+                    "read back  {} bytes from the medium, past the caches: verified",
+                    self.bytes.grouped()
+                )?;
+                writeln!(f, "           {proof}")?;
+            }
+            Verdict::NotVerified { reason } => {
+                writeln!(
+                    f,
+                    "read back  {} bytes, not verified: {reason}",
+                    self.bytes.grouped()
+                )?;
+            }
+        }
+        let equal = match self.verdict {
+            Verdict::Verified { .. } => "identical to the image",
+            Verdict::NotVerified { .. } => "what was read equals the image",
+        };
+        if self.ranges == 0 {
+            return writeln!(f, "           {equal}, byte for byte");
+        }
+        writeln!(
+            f,
+            "           {equal} except {} {}, {} bytes:\n           {}",
+            self.ranges,
+            if self.ranges == 1 { "range" } else { "ranges" },
+            self.changed.grouped(),
+            self.reasons.join(", ")
+        )
     }
 }

@@ -776,7 +776,7 @@ fn sudo_lets_an_ordinary_user_write_a_stick() {
     };
     assert_eq!(report.state, StickState::Complete);
     assert_eq!(report.made.len(), 2);
-    let changed = usize::try_from(report.read_back.changed.0).unwrap();
+    let changed = usize::try_from(report.read_back.as_ref().unwrap().changed.0).unwrap();
     assert!((1..=changed).contains(&lab.differing()));
 }
 

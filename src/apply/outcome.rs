@@ -4,6 +4,7 @@
 use crate::apply::copy::Copied;
 use crate::apply::verify::Digests;
 use crate::disk::direct::{Bypass, Medium};
+use crate::event::Task;
 use crate::plan::Plan;
 use crate::plan::boot::MediaCheck;
 use crate::report::{Exit, Made, ReadBack, Report, StickState, Verdict};
@@ -51,35 +52,36 @@ pub fn report(
     notes: Vec<String>,
 ) -> Report {
     let verified = matches!(verdict, Verdict::Verified { .. });
-    Report {
-        exit: if verified {
-            Exit::Verified
-        } else {
-            Exit::NotVerified
-        },
-        state,
-        stick: format!(
+    let mut report = Report::new(
+        Task::Write,
+        format!(
             "{}   {}",
             plan.target.path.display(),
             plan.target.description
         ),
-        image: plan.image.name.clone(),
-        image_size: plan.image.size,
-        sha256: copied.sha256,
-        read_back: ReadBack {
-            bytes: plan.image.size,
-            verdict,
-            as_written: digests.as_written,
-            restored: digests.restored,
-            ranges: plan.patches.len(),
-            changed: plan.changed(),
-            reasons: plan.reasons(),
-        },
-        made,
-        boot: boot_lines(plan),
-        notes,
-        seconds: 0.0,
-    }
+    );
+    report.exit = if verified {
+        Exit::Verified
+    } else {
+        Exit::NotVerified
+    };
+    report.state = state;
+    report.image = Some(plan.image.name.clone());
+    report.image_size = Some(plan.image.size);
+    report.sha256 = Some(copied.sha256);
+    report.read_back = Some(ReadBack {
+        bytes: plan.image.size,
+        verdict,
+        as_written: digests.as_written,
+        restored: digests.restored,
+        ranges: plan.patches.len(),
+        changed: plan.changed(),
+        reasons: plan.reasons(),
+    });
+    report.made = made;
+    report.boot = boot_lines(plan);
+    report.notes = notes;
+    report
 }
 
 /// How the stick starts, as far as it follows from what was written.

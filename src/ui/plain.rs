@@ -51,7 +51,9 @@ impl Plain {
     /// Takes one event.
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Planned { steps, .. } => self.steps.clone_from(steps),
+            Event::Planned { steps, .. } | Event::Begun { steps, .. } => {
+                self.steps.clone_from(steps);
+            }
             Event::Started { step } => {
                 let before: Bytes = self.steps.iter().take(*step).map(|s| s.bytes).sum();
                 self.clock.began = (Instant::now(), before);

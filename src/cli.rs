@@ -14,7 +14,8 @@ Exit status:
   2    the command line makes no sense
   3    refused; nothing was written
   4    the image is damaged or does not match; nothing was written
-  5    writing failed; the stick is left blank
+  5    reading or writing failed; a stick that was being written is left
+       blank
   6    verification failed or could not be proven, or the stick does not
        have the size it claims
   130  cancelled; a stick that was being written is left blank";

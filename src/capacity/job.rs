@@ -35,7 +35,9 @@ impl Job {
     pub fn new(target: PlannedTarget, full: bool) -> Result<Job, Refusal> {
         let refuse = |why: &str| Refusal::Target(format!("{} {why}", shown(&target.path)));
         if target.kind != Kind::Disk {
-            return Err(refuse("is a file, which has no capacity to probe; give a disk"));
+            return Err(refuse(
+                "is a file, which has no capacity to probe; give a disk",
+            ));
         }
         let probe = Probe::of(target.size)
             .ok_or_else(|| refuse("is smaller than any stick; there is nothing to probe"))?;

@@ -21,7 +21,10 @@ impl Key {
     pub fn random() -> Key {
         let (one, other) = Uuid::new_v4().as_u64_pair();
         // Six bits of a UUID are fixed; both halves depend on all that are not.
-        Key(mix(one ^ other.rotate_left(32)), mix(one.wrapping_add(other)))
+        Key(
+            mix(one ^ other.rotate_left(32)),
+            mix(one.wrapping_add(other)),
+        )
     }
 
     /// The same in every run.

@@ -333,7 +333,11 @@ impl Marker<'_> {
             (self.passed)(index(BLOCK));
         }
         let flushed = self.storage.flush().is_ok();
-        for undo in self.undo.iter().filter(|undo| (undo.kept || all) && !undo.marked) {
+        for undo in self
+            .undo
+            .iter()
+            .filter(|undo| (undo.kept || all) && !undo.marked)
+        {
             let same = self.storage.read(undo.place, &mut self.block).is_ok()
                 && self.block[..] == undo.before[..];
             if !(same && flushed) {

@@ -104,7 +104,9 @@ impl Model {
     /// Whether all cells are as they were in the beginning.
     fn is_as_it_was(&self) -> bool {
         let cells = self.cells.borrow();
-        cells.iter().all(|(cell, held)| *held == Model::fresh(*cell))
+        cells
+            .iter()
+            .all(|(cell, held)| *held == Model::fresh(*cell))
     }
 
     fn probed(&self, seed: u64) -> Probed {
@@ -343,7 +345,10 @@ fn a_small_buffer_behind_the_end_is_no_wrap_around() {
         let Finding::Drops { from } = found else {
             panic!("{found:?}");
         };
-        assert!(from.0 >= real && from.0 <= real + buffer, "{buffer}: {from}");
+        assert!(
+            from.0 >= real && from.0 <= real + buffer,
+            "{buffer}: {from}"
+        );
     }
 }
 

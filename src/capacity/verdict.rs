@@ -212,8 +212,13 @@ impl Capacity {
         let size = |bytes: Bytes| format!("{} ({})", bytes.decimal(), bytes.binary());
         let claimed = size(self.claimed);
         match &self.finding {
-            Finding::Genuine if self.full => format!("it keeps every byte of the {claimed} it claims"),
-            Finding::Genuine => format!("it keeps all {} marks over the {claimed} it claims", self.marks),
+            Finding::Genuine if self.full => {
+                format!("it keeps every byte of the {claimed} it claims")
+            }
+            Finding::Genuine => format!(
+                "it keeps all {} marks over the {claimed} it claims",
+                self.marks
+            ),
             Finding::Wraps { at, size: real } if at == real => format!(
                 "it is not what it claims to be: it claims {claimed} and has {}, for from byte {at} on it writes over its own beginning; return it",
                 size(*real)
@@ -229,7 +234,11 @@ impl Capacity {
             Finding::Loses { first, places } => format!(
                 "it does not keep what is written at {places} places, the first at byte {first}; return it, or replace it"
             ),
-            Finding::Fails { first, places, error } => format!(
+            Finding::Fails {
+                first,
+                places,
+                error,
+            } => format!(
                 "it fails at {places} places, the first at byte {first} ({error}); replace it"
             ),
         }
@@ -274,7 +283,9 @@ impl fmt::Display for Capacity {
         match self.left_behind() {
             Some(left) => writeln!(f, "contents   {left}"),
             None if self.blank => writeln!(f, "contents   the stick is blank now"),
-            None if self.full => writeln!(f, "contents   lost; its first MiB could not be made blank"),
+            None if self.full => {
+                writeln!(f, "contents   lost; its first MiB could not be made blank")
+            }
             None => writeln!(f, "contents   as they were"),
         }
     }

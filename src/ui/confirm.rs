@@ -6,8 +6,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::capacity::job::Job;
 use crate::disk::direct::Kind;
-use crate::plan::{Plan, PlannedTarget};
 use crate::plan::target;
+use crate::plan::{Plan, PlannedTarget};
 use crate::refusal::Refusal;
 use crate::ui::escaped;
 
@@ -31,7 +31,11 @@ pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
     let planned = &job.target;
     let (path, description) = (planned.path.display(), &planned.description);
     let what = if job.full {
-        let now: String = planned.now.iter().map(|line| format!("  {line}\n")).collect();
+        let now: String = planned
+            .now
+            .iter()
+            .map(|line| format!("  {line}\n"))
+            .collect();
         format!(
             "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n{now}All data on it will be lost."
         )

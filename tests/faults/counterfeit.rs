@@ -227,7 +227,12 @@ fn a_write_to_a_counterfeit_does_not_begin() {
         let outcome = write(&fake, &["--capacity-probe"]);
         assert_eq!(outcome.code, Some(6), "{outcome:?}");
         assert_eq!(outcome.err.lines().count(), 1, "{}", outcome.err);
-        for said in ["has 41.9 MB", "return it", "put back", "nothing was written"] {
+        for said in [
+            "has 41.9 MB",
+            "return it",
+            "put back",
+            "nothing was written",
+        ] {
             assert!(outcome.err.contains(said), "{}", outcome.err);
         }
         assert_eq!(sum(fake.node()), before);

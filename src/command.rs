@@ -120,22 +120,9 @@ pub fn probe(options: &cli::Probe) -> Result<(), Exit> {
         }
     };
     match job.run(&Host::look(), &cancel, &mut sink) {
-        Ok(capacity) => {
-            plain.rest();
-            say(&if options.json {
-                json::line(&facts::Probed::new(&capacity))
-            } else {
-                capacity.to_string()
-            });
-            match capacity.exit() {
-                Exit::Verified => Ok(()),
-                exit => Err(exit),
-            }
-        }
-        Err(failure) => {
-            plain.rest();
-            Err(fail(failure, options.json))
-        }
+        Ok(report) if report.exit == Exit::Verified => Ok(()),
+        Ok(report) => Err(report.exit),
+        Err(failure) => Err(failure.exit),
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Capacity;
 use crate::chain::Link;
 use crate::diagnosis::{self, Damage};
 use crate::event::Task;
@@ -62,7 +63,8 @@ pub enum StickState {
     Blank,
     /// Complete: everything the plan listed is on it.
     Complete,
-    /// Not known, because a write of its first MiB failed, and so did making that blank again.
+    /// Not known, because a write of its first MiB failed, and so did making that blank again; or because marks of a
+    /// probe could not be taken back.
     Unknown,
     /// Repaired in part.
     Partly,
@@ -168,6 +170,9 @@ pub struct Report {
     /// What was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_back: Option<ReadBack>,
+    /// Whether the stick has the size it claims, where that was probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// The filesystems behind the image.
     pub made: Vec<Made>,
     /// How it starts, a sentence each.
@@ -199,6 +204,7 @@ impl Report {
             image_size: None,
             sha256: None,
             read_back: None,
+            capacity: None,
             made: Vec::new(),
             boot: Vec::new(),
             links: Vec::new(),
@@ -225,6 +231,9 @@ impl fmt::Display for Report {
         }
         if let Some(back) = &self.read_back {
             back.fmt(f)?;
+        }
+        if let Some(capacity) = &self.capacity {
+            capacity.fmt(f)?;
         }
         for made in &self.made {
             writeln!(

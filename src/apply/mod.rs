@@ -35,7 +35,7 @@ use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::verify::{Digests, read_back};
 use crate::capacity::mark::Key;
-use crate::capacity::{job, quick};
+use crate::capacity::{Capacity, job, quick};
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
 use crate::disk::{System, rescan, shown};
@@ -201,9 +201,13 @@ impl Job<'_> {
             past_the_cache(self.host, &medium);
         }
         let mut notes = Vec::new();
-        let probed = self.probe(&medium, &mut notes);
+        let mut capacity = None;
+        let probed = self.probe(&medium);
         let began = probed.is_ok();
-        let written = probed.and_then(|()| self.write(&image, &medium));
+        let written = probed.and_then(|probed| {
+            capacity = probed;
+            self.write(&image, &medium)
+        });
         if written.is_err() && began && self.state != StickState::Blank {
             let blank = self.blank(&medium);
             self.state = match blank {
@@ -217,15 +221,15 @@ impl Job<'_> {
         let_go(medium, &mut notes);
         let (copied, digests, _, made) = written?;
         let (plan, state) = (self.plan, self.state);
-        Ok(outcome::report(
-            plan, state, copied, digests, verdict, made, notes,
-        ))
+        let mut report = outcome::report(plan, state, copied, digests, verdict, made, notes);
+        report.capacity = capacity;
+        Ok(report)
     }
 
     /// Makes sure that the target has the size it claims, if the plan says so.
-    fn probe(&mut self, medium: &Medium, notes: &mut Vec<String>) -> Result<(), End> {
+    fn probe(&mut self, medium: &Medium) -> Result<Option<Capacity>, End> {
         let Some(probe) = &self.plan.probe else {
-            return Ok(());
+            return Ok(None);
         };
         self.start(Work::Probe);
         let cancel = self.cancel;
@@ -245,16 +249,13 @@ impl Job<'_> {
             anyhow!("{path} was probed: {}; {left}", capacity.sentence())
         };
         match capacity.exit() {
-            Exit::Verified => {}
-            Exit::NotVerified => notes.push(format!(
-                "the capacity was probed, but {}",
-                capacity.unproven().unwrap_or_default()
-            )),
+            // Where it cannot be proven that the medium was read, that is known of the whole stick in the end.
+            Exit::Verified | Exit::NotVerified => {}
             Exit::Counterfeit => return Err(End::Counterfeit(failed())),
             _ => return Err(End::Write(failed())),
         }
         self.finish();
-        Ok(())
+        Ok(Some(capacity))
     }
 
     /// Makes the first MiB zeros.

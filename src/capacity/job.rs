@@ -2,6 +2,7 @@
 //! `livestick probe`: one target opened under the rules of writing, probed, and let go.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::mark::Key;
 use super::quick::Probed;
@@ -12,11 +13,11 @@ use crate::apply::{let_go, opening, past_the_cache, told};
 use crate::disk::System;
 use crate::disk::direct::{Kind, Medium};
 use crate::disk::shown;
-use crate::event::Event;
+use crate::event::{Event, Step, Task, Work};
 use crate::host::Host;
 use crate::plan::PlannedTarget;
 use crate::refusal::Refusal;
-use crate::report::{Exit, Failure, StickState};
+use crate::report::{Exit, Failure, Report, StickState};
 use crate::units::Bytes;
 
 /// A probe that is all there is to do.
@@ -48,21 +49,79 @@ impl Job {
         })
     }
 
-    /// Bytes that pass.
-    pub fn bytes(&self) -> Bytes {
+    /// The steps, in order.
+    pub fn steps(&self) -> Vec<Step> {
+        let step = |title: &str, work, bytes| Step {
+            title: title.into(),
+            work,
+            bytes,
+        };
         if self.full {
-            self.target.size + self.target.size
-        } else {
-            self.probe.bytes()
+            let size = self.target.size;
+            return vec![
+                step("write everything", Work::Copy, size),
+                step("read everything back from the medium", Work::ReadBack, size),
+            ];
         }
+        vec![step(
+            "write marks, read them back, and take them back",
+            Work::Probe,
+            self.probe.bytes(),
+        )]
     }
 
-    /// Does it; tells `sink` of progress. Setting `cancel` stops, and puts back what was there, unless it is full.
+    /// Does it; tells `sink` what happens. Setting `cancel` stops; marks are taken back, but a full probe that was
+    /// stopped leaves a blank stick.
     pub fn run(
         &self,
         host: &Host,
         cancel: &AtomicBool,
         sink: &mut dyn FnMut(Event),
+    ) -> Result<Report, Failure> {
+        let began = Instant::now();
+        let target = &self.target;
+        let steps = self.steps();
+        let stick = format!("{}   {}", shown(&target.path), target.description);
+        sink(Event::Begun {
+            task: Task::Probe,
+            target: stick.clone(),
+            total: steps.iter().map(|step| step.bytes).sum(),
+            steps: steps.clone(),
+        });
+        let mut notes = Vec::new();
+        let ended = self.open_and_probe(host, cancel, &mut Progress::new(steps, sink), &mut notes);
+        match ended {
+            Ok(capacity) => {
+                let mut report = Report::new(Task::Probe, stick);
+                report.exit = capacity.exit();
+                report.state = match (capacity.full, capacity.blank, capacity.left.is_empty()) {
+                    (true, true, _) => StickState::Blank,
+                    (false, _, true) => StickState::Untouched,
+                    _ => StickState::Unknown,
+                };
+                report.capacity = Some(capacity);
+                report.notes = notes;
+                report.seconds = began.elapsed().as_secs_f64();
+                sink(Event::Done {
+                    report: Box::new(report.clone()),
+                });
+                Ok(report)
+            }
+            Err(failure) => {
+                sink(Event::Failed {
+                    failure: failure.clone(),
+                });
+                Err(failure)
+            }
+        }
+    }
+
+    fn open_and_probe(
+        &self,
+        host: &Host,
+        cancel: &AtomicBool,
+        progress: &mut Progress<'_>,
+        notes: &mut Vec<String>,
     ) -> Result<Capacity, Failure> {
         let opened = opening::target(&self.target, None, &System::real());
         let medium = opened.map_err(|error| Failure {
@@ -73,70 +132,99 @@ impl Job {
         if medium.cached_below() {
             past_the_cache(host, &medium);
         }
-        let (mut done, total) = (Bytes::ZERO, self.bytes());
-        let mut passed = |len: usize| {
-            done = (done + Bytes(len as u64)).min(total);
-            sink(Event::Progress {
-                step: 0,
-                done,
-                total,
-            });
-        };
         let ended = if self.full {
-            self.run_full(&medium, cancel, &mut passed)
+            fully(&medium, cancel, progress)
         } else {
-            self.run_quick(&medium, cancel, &mut passed)
+            let passed = &mut |len| progress.passed(len);
+            let probed = quick::run(&medium, &self.probe, Key::random(), cancel, passed);
+            let state = if probed.left.is_empty() {
+                StickState::Untouched
+            } else {
+                StickState::Unknown
+            };
+            capacity(&medium, probed).ok_or_else(|| stopped(state))
         };
-        let mut notes = Vec::new();
-        let_go(medium, &mut notes);
-        for text in notes {
-            sink(Event::Note { text });
+        if ended.is_ok() {
+            progress.end();
         }
+        let_go(medium, notes);
         ended
     }
+}
 
-    fn run_quick(
-        &self,
-        medium: &Medium,
-        cancel: &AtomicBool,
-        passed: &mut dyn FnMut(usize),
-    ) -> Result<Capacity, Failure> {
-        let probed = quick::run(medium, &self.probe, Key::random(), cancel, passed);
-        let state = if probed.left.is_empty() {
-            StickState::Untouched
-        } else {
-            StickState::Unknown
-        };
-        capacity(medium, probed).ok_or_else(|| stopped(state))
+fn fully(
+    medium: &Medium,
+    cancel: &AtomicBool,
+    progress: &mut Progress<'_>,
+) -> Result<Capacity, Failure> {
+    if cancel.load(Ordering::Relaxed) {
+        return Err(stopped(StickState::Untouched));
+    }
+    let passed = &mut |len| progress.passed(len);
+    let written = full::run(medium, Key::random(), cancel, passed);
+    let state = if written.blank {
+        StickState::Blank
+    } else {
+        StickState::Unknown
+    };
+    Ok(Capacity {
+        claimed: medium.size(),
+        finding: written.finding.ok_or_else(|| stopped(state))?,
+        full: true,
+        blank: written.blank,
+        marks: 0,
+        read: written.read,
+        verdict: verdict(medium, written.read, written.given),
+        lost: written.lost,
+        left: Vec::new(),
+    })
+}
+
+/// From bytes that pass to events: a step ends when its bytes have passed.
+struct Progress<'a> {
+    steps: Vec<Step>,
+    step: usize,
+    /// Of the whole job.
+    done: Bytes,
+    sink: &'a mut dyn FnMut(Event),
+}
+
+impl<'a> Progress<'a> {
+    fn new(steps: Vec<Step>, sink: &'a mut dyn FnMut(Event)) -> Progress<'a> {
+        sink(Event::Started { step: 0 });
+        Progress {
+            steps,
+            step: 0,
+            done: Bytes::ZERO,
+            sink,
+        }
     }
 
-    fn run_full(
-        &self,
-        medium: &Medium,
-        cancel: &AtomicBool,
-        passed: &mut dyn FnMut(usize),
-    ) -> Result<Capacity, Failure> {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(stopped(StickState::Untouched));
+    fn before(&self, step: usize) -> Bytes {
+        self.steps.iter().take(step).map(|step| step.bytes).sum()
+    }
+
+    fn passed(&mut self, len: usize) {
+        let end = self.before(self.step + 1);
+        if self.done == end && self.step + 1 < self.steps.len() {
+            (self.sink)(Event::Finished { step: self.step });
+            self.step += 1;
+            (self.sink)(Event::Started { step: self.step });
         }
-        let written = full::run(medium, Key::random(), cancel, passed);
-        let state = if written.blank {
-            StickState::Blank
-        } else {
-            StickState::Unknown
-        };
-        let finding = written.finding.ok_or_else(|| stopped(state))?;
-        Ok(Capacity {
-            claimed: medium.size(),
-            finding,
-            full: true,
-            blank: written.blank,
-            marks: 0,
-            read: written.read,
-            verdict: verdict(medium, written.read, written.given),
-            lost: written.lost,
-            left: Vec::new(),
-        })
+        // What is done to a counterfeit goes on beyond what was foreseen.
+        self.done = (self.done + Bytes(len as u64)).min(self.before(self.step + 1));
+        let total = self.before(self.steps.len());
+        (self.sink)(Event::Progress {
+            step: self.step,
+            done: self.done,
+            total,
+        });
+    }
+
+    fn end(&mut self) {
+        self.done = self.before(self.steps.len());
+        self.passed(0);
+        (self.sink)(Event::Finished { step: self.step });
     }
 }
 

@@ -244,14 +244,6 @@ impl Capacity {
         }
     }
 
-    /// Why it is not known that the medium was read, if it is not.
-    pub fn unproven(&self) -> Option<&str> {
-        match &self.verdict {
-            Verdict::NotVerified { reason } => Some(reason),
-            Verdict::Verified { .. } => None,
-        }
-    }
-
     /// What is to be said of places that are not as they were.
     pub fn left_behind(&self) -> Option<String> {
         let first = self.left.first()?;
@@ -269,25 +261,25 @@ impl fmt::Display for Capacity {
         match &self.verdict {
             Verdict::Verified { proof } => writeln!(
                 f,
-                "read back  {read} bytes from the medium, past the caches\n           {proof}"
+                "           {read} bytes read from the medium, past the caches; {proof}"
             )?,
             Verdict::NotVerified { reason } => {
-                writeln!(f, "read back  {read} bytes, not verified: {reason}")?;
+                writeln!(f, "           {read} bytes read, not verified: {reason}")?;
             }
         }
-        for (i, lost) in self.lost.iter().enumerate() {
-            let name = if i == 0 { "lost" } else { "" };
+        for lost in &self.lost {
             let (at, end) = (lost.at.grouped(), lost.end().grouped());
-            writeln!(f, "{name:<10} bytes {at} to {end}, {}", lost.len.binary())?;
+            let size = lost.len.binary();
+            writeln!(f, "           lost: bytes {at} to {end}, {size}")?;
         }
-        match self.left_behind() {
-            Some(left) => writeln!(f, "contents   {left}"),
-            None if self.blank => writeln!(f, "contents   the stick is blank now"),
-            None if self.full => {
-                writeln!(f, "contents   lost; its first MiB could not be made blank")
-            }
-            None => writeln!(f, "contents   as they were"),
-        }
+        let now = match self.left_behind() {
+            Some(left) => left,
+            None if self.blank => "the stick is blank now".into(),
+            None if self.full => "its first MiB could not be made blank".into(),
+            None if self.marks == 0 => "nothing was written".into(),
+            None => "all marks were taken back".into(),
+        };
+        writeln!(f, "           {now}")
     }
 }
 

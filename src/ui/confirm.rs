@@ -31,13 +31,9 @@ pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
     let planned = &job.target;
     let (path, description) = (planned.path.display(), &planned.description);
     let what = if job.full {
-        let now: String = planned
-            .now
-            .iter()
-            .map(|line| format!("  {line}\n"))
-            .collect();
+        let now = planned.now.join("\n  ");
         format!(
-            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n{now}All data on it will be lost."
+            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n  {now}\nAll data on it will be lost."
         )
     } else {
         format!(

@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::capacity::Capacity;
 use crate::disk::standing::{Protected, Standing};
 use crate::disk::{Disk, shown};
 use crate::image::Image;
@@ -303,19 +302,4 @@ pub fn disks(disks: &[Disk]) -> String {
         let _ = writeln!(out, "{:<14} {verdict}", "");
     }
     out
-}
-
-/// The last line of `livestick probe --json`.
-#[derive(Debug, Serialize)]
-pub struct Probed<'a> {
-    event: &'static str,
-    capacity: &'a Capacity,
-}
-
-impl<'a> Probed<'a> {
-    /// With the name of the event.
-    pub fn new(capacity: &'a Capacity) -> Probed<'a> {
-        let event = "probed";
-        Probed { event, capacity }
-    }
 }

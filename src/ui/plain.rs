@@ -161,11 +161,6 @@ impl Plain {
         let _ = write!(io::stderr().lock(), "\r{text}{:pad$}", "");
     }
 
-    /// Takes the growing line away, for what is printed next.
-    pub fn rest(&mut self) {
-        self.clear();
-    }
-
     fn clear(&mut self) {
         if self.line > 0 {
             self.draw("");

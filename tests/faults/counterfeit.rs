@@ -34,9 +34,10 @@ fn probe(fake: &Fake, more: &[&str]) -> Outcome {
 
 fn found(outcome: &Outcome) -> (Value, Finding) {
     let last = outcome.events().pop().unwrap();
-    assert_eq!(last["event"], "probed", "{last}");
-    let finding = serde_json::from_value(last["capacity"].clone()).unwrap();
-    (last["capacity"].clone(), finding)
+    assert_eq!(last["event"], "done", "{last}");
+    assert_eq!(last["report"]["task"], "probe");
+    let capacity = last["report"]["capacity"].clone();
+    (capacity.clone(), serde_json::from_value(capacity).unwrap())
 }
 
 #[test]
@@ -48,16 +49,22 @@ fn an_honest_stick_is_genuine_and_unchanged() {
     let before = sum(fake.node());
     let outcome = probe(&fake, &[]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    for said in ["keeps all", "past the caches", "contents   as they were"] {
+    for said in ["keeps all", "past the caches", "all marks were taken back"] {
         assert!(outcome.out.contains(said), "{}", outcome.out);
     }
     assert_eq!(sum(fake.node()), before);
     assert!(fake.memory().changed().is_empty());
     assert!(fake.memory().writes > 20);
-    let (capacity, finding) = found(&probe(&fake, &["--json"]));
+    let outcome = probe(&fake, &["--json"]);
+    let (capacity, finding) = found(&outcome);
     assert_eq!(finding, Finding::Genuine);
     assert_eq!(capacity["verdict"], "verified");
-    // The same through the page cache of the file behind it is not called proven, unless that can be turned off.
+    let events = outcome.events();
+    assert_eq!(events[0]["event"], "begun");
+    let progress: Vec<_> = events.iter().filter(|e| e["event"] == "progress").collect();
+    let last = progress.last().unwrap();
+    assert_eq!(last["done"], last["total"], "{last}");
+    assert_eq!(last["total"], events[0]["total"]);
     let full = probe(&fake, &["--full", "--json"]);
     assert_eq!(full.code, Some(0), "{full:?}");
     assert_eq!(found(&full).1, Finding::Genuine);
@@ -276,6 +283,7 @@ fn a_write_to_an_honest_stick_probes_it_first_and_says_so_in_the_plan() {
     assert_eq!(events[0]["steps"][0]["work"], "probe");
     let last = &events.last().unwrap()["report"];
     assert_eq!(last["exit"], "verified", "{last}");
+    assert_eq!(last["capacity"]["finding"], "genuine", "{last}");
     let size = fs::metadata(&image).unwrap().len();
     let len = usize::try_from(size).unwrap();
     assert!(peek(fake.node(), 0, len) == fs::read(&image).unwrap());

@@ -93,14 +93,14 @@ impl Memory {
         })
     }
 
-    fn write(&mut self, at: u64, sector: [u8; 512]) -> bool {
+    fn write(&mut self, at: u64, sector: &[u8; 512]) -> bool {
         if let Lie::FailsWriting(bad) = self.lie
             && bad == at
         {
             return false;
         }
         if let Some(cell) = self.cell(at) {
-            self.sectors.insert(cell, sector);
+            self.sectors.insert(cell, *sector);
         }
         true
     }
@@ -281,7 +281,7 @@ impl Filesystem for Served {
             && (at..)
                 .step_by(512)
                 .zip(sectors)
-                .all(|(at, sector)| memory.write(at, *sector));
+                .all(|(at, sector)| memory.write(at, sector));
         drop(memory);
         sleep(delay);
         if done {

@@ -59,6 +59,8 @@ impl Exit {
 pub enum StickState {
     /// As it was: nothing was written.
     Untouched,
+    /// As it was: what marks of a probe had replaced was put back.
+    Restored,
     /// Blank: no partition table and nothing to boot.
     Blank,
     /// Complete: everything the plan listed is on it.
@@ -74,6 +76,7 @@ impl fmt::Display for StickState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             StickState::Untouched => "nothing was written",
+            StickState::Restored => "the stick is as it was: all marks were taken back",
             StickState::Blank => "the stick is blank: it has no partition table and does not boot",
             StickState::Complete => "the stick holds everything the plan listed",
             StickState::Unknown => "the state of the stick is not known; write it again",

@@ -236,17 +236,15 @@ impl Job<'_> {
         let probed = quick::run(medium, probe, Key::random(), cancel, &mut |len| {
             self.progress(len);
         });
-        if !probed.left.is_empty() {
-            self.state = StickState::Unknown;
-        }
+        self.state = probed.state();
         let path = shown(medium.path());
         let Some(capacity) = job::capacity(medium, probed) else {
             return Err(End::Cancelled);
         };
         let failed = || {
-            let left = capacity.left_behind();
-            let left = left.unwrap_or_else(|| "what was on it was put back".into());
-            anyhow!("{path} was probed: {}; {left}", capacity.sentence())
+            let left = capacity.left_behind().map(|left| format!("; {left}"));
+            let left = left.unwrap_or_default();
+            anyhow!("{path} was probed: {}{left}", capacity.sentence())
         };
         match capacity.exit() {
             // Where it cannot be proven that the medium was read, that is known of the whole stick in the end.

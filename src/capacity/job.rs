@@ -94,11 +94,7 @@ impl Job {
             Ok(capacity) => {
                 let mut report = Report::new(Task::Probe, stick);
                 report.exit = capacity.exit();
-                report.state = match (capacity.full, capacity.blank, capacity.left.is_empty()) {
-                    (true, true, _) => StickState::Blank,
-                    (false, _, true) => StickState::Untouched,
-                    _ => StickState::Unknown,
-                };
+                report.state = capacity.state();
                 report.capacity = Some(capacity);
                 report.notes = notes;
                 report.seconds = began.elapsed().as_secs_f64();
@@ -137,11 +133,7 @@ impl Job {
         } else {
             let passed = &mut |len| progress.passed(len);
             let probed = quick::run(&medium, &self.probe, Key::random(), cancel, passed);
-            let state = if probed.left.is_empty() {
-                StickState::Untouched
-            } else {
-                StickState::Unknown
-            };
+            let state = probed.state();
             capacity(&medium, probed).ok_or_else(|| stopped(state))
         };
         if ended.is_ok() {
@@ -244,14 +236,9 @@ pub fn capacity(medium: &Medium, probed: Probed) -> Option<Capacity> {
 }
 
 fn stopped(state: StickState) -> Failure {
-    let now = match state {
-        StickState::Untouched => "; every mark was taken back",
-        StickState::Blank => "; the stick is blank",
-        _ => ", but not everything that was written over could be put back",
-    };
     Failure {
         exit: Exit::Cancelled,
-        message: format!("stopped as asked{now}"),
+        message: "stopped as asked".into(),
         state,
     }
 }

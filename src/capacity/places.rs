@@ -87,7 +87,7 @@ impl fmt::Display for Probe {
             "marks are written and taken back at {} places, {BLOCK} bytes each, at most {} apart:\n\
              from byte {} to byte {}, more around powers of two and towards the end;\n\
              bytes {} to {} are written again as they are, and the first {} are searched;\n\
-             where marks get lost, up to 256 more between two places tell from where on",
+             where marks get lost, up to 260 more between two places tell from where on",
             self.places.len(),
             self.step.binary(),
             at(self.places.first()),

@@ -8,6 +8,7 @@ use super::places::{BLOCK, Probe};
 use super::storage::Storage;
 use super::verdict::{Bracket, Finding, Period, Seen, judge};
 use crate::disk::buffer::Buffer;
+use crate::report::StickState;
 use crate::units::{Bytes, Extent, MIB};
 
 /// How much is searched and written again at once.
@@ -31,6 +32,17 @@ pub struct Probed {
     pub given: Option<Bytes>,
     /// Places that are not as they were.
     pub left: Vec<Bytes>,
+}
+
+impl Probed {
+    /// What the medium is after the probe.
+    pub fn state(&self) -> StickState {
+        match (self.marks, self.left.is_empty()) {
+            (_, false) => StickState::Unknown,
+            (0, true) => StickState::Untouched,
+            (_, true) => StickState::Restored,
+        }
+    }
 }
 
 /// What is seen at each place.
@@ -130,6 +142,7 @@ impl Marker<'_> {
         let Some(bracket) = bracket.filter(|_| finding.true_size().is_some()) else {
             return Ok(finding);
         };
+        let bracket = self.widened(bracket, &looks);
         let size = self.narrow(bracket, probe)?.size();
         Ok(match finding {
             Finding::Wraps { at, .. } => Finding::Wraps { at, size },
@@ -288,6 +301,24 @@ impl Marker<'_> {
         Ok(())
     }
 
+    /// Where a small buffer stands for all that is behind the end, the last mark that was written to it seems kept, too.
+    fn widened(&self, bracket: Bracket, looks: &Looks) -> Bracket {
+        if self.period == Period::default() {
+            return bracket;
+        }
+        let own = |(place, seen): &&(Bytes, Seen)| {
+            *seen == Seen::Own && bracket.kept.is_some_and(|kept| *place < kept)
+        };
+        Bracket {
+            kept: looks
+                .iter()
+                .filter(own)
+                .map(|(place, _)| *place)
+                .next_back(),
+            ..bracket
+        }
+    }
+
     /// More marks between the last that was kept and the first that was lost.
     fn narrow(&mut self, mut bracket: Bracket, probe: &Probe) -> Result<Bracket, Stopped> {
         let read = self.read;
@@ -302,7 +333,8 @@ impl Marker<'_> {
             if blocks == 0 || spots.is_empty() {
                 break;
             }
-            for spot in &spots {
+            // The last one is known to be lost; if it is kept in a small buffer, it takes the place of others there.
+            for spot in spots.iter().chain([&bracket.lost]) {
                 self.stopping()?;
                 // A spot that fails keeps nothing either.
                 let _ = self.original(*spot).and_then(|undo| self.mark(undo));

@@ -203,7 +203,7 @@ fn reads() -> impl Strategy<Value = Reads> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn an_honest_medium_is_genuine(size in size(4 * MIB..3000 * MIB), seed: u64) {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::places::BLOCK;
-use crate::report::{Exit, Verdict};
+use crate::report::{Exit, StickState, Verdict};
 use crate::units::{Bytes, Extent};
 
 /// What is at a place that was marked.
@@ -207,6 +207,16 @@ impl Capacity {
         }
     }
 
+    /// What the medium is after the probe.
+    pub fn state(&self) -> StickState {
+        match (self.full, self.blank, self.left.is_empty()) {
+            (true, true, _) => StickState::Blank,
+            (true, false, _) | (false, _, false) => StickState::Unknown,
+            (false, _, true) if self.marks == 0 => StickState::Untouched,
+            (false, _, true) => StickState::Restored,
+        }
+    }
+
     /// What was found, and the next move, in one sentence.
     pub fn sentence(&self) -> String {
         let size = |bytes: Bytes| format!("{} ({})", bytes.decimal(), bytes.binary());
@@ -272,13 +282,8 @@ impl fmt::Display for Capacity {
             let size = lost.len.binary();
             writeln!(f, "           lost: bytes {at} to {end}, {size}")?;
         }
-        let now = match self.left_behind() {
-            Some(left) => left,
-            None if self.blank => "the stick is blank now".into(),
-            None if self.full => "its first MiB could not be made blank".into(),
-            None if self.marks == 0 => "nothing was written".into(),
-            None => "all marks were taken back".into(),
-        };
+        let left = self.left_behind();
+        let now = left.unwrap_or_else(|| self.state().to_string());
         writeln!(f, "           {now}")
     }
 }

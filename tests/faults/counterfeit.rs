@@ -8,6 +8,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use livestick::capacity::{Finding, Probe};
+use livestick::disk::System;
+use livestick::host::Host;
+use livestick::image::Image;
+use livestick::plan::{PlannedTarget, build, target};
+use livestick::request::Request;
 use livestick::units::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -237,8 +242,7 @@ fn a_write_to_a_counterfeit_does_not_begin() {
         for said in [
             "has 41.9 MB",
             "return it",
-            "put back",
-            "nothing was written",
+            "as it was: all marks were taken back",
         ] {
             assert!(outcome.err.contains(said), "{}", outcome.err);
         }
@@ -246,7 +250,7 @@ fn a_write_to_a_counterfeit_does_not_begin() {
         let last = write(&fake, &["--capacity-probe", "--json"]);
         let last = last.events().pop().unwrap();
         assert_eq!(last["failure"]["exit"], "counterfeit", "{last}");
-        assert_eq!(last["failure"]["state"], "untouched");
+        assert_eq!(last["failure"]["state"], "restored");
         assert!(fake.memory().changed().is_empty());
         // Whoever wants it gets it; what is written is read back all the same.
         let outcome = write(&fake, &["--no-capacity-probe"]);
@@ -277,6 +281,23 @@ fn a_write_to_an_honest_stick_probes_it_first_and_says_so_in_the_plan() {
     assert_eq!(plan.out.matches(&said).count(), 2, "{}", plan.out);
     assert!(plan.out.contains("steps      1. probe"), "{}", plan.out);
     assert_eq!(fake.memory().writes, 0);
+    // What looks like a stick is probed without being asked for, unless that is not wanted.
+    let by_default = |stick: bool, probe: Option<bool>| {
+        let request = Request {
+            image: image.clone(),
+            target: fake.node().into(),
+            allow_disk: Some(node.into()),
+            probe,
+            ..Request::default()
+        };
+        let target = target::look(&request, &System::real()).unwrap();
+        let target = PlannedTarget { stick, ..target };
+        let image = Image::open(&image).unwrap();
+        let plan = build::build(&request, &image, target, &Host::look()).unwrap();
+        plan.probe.is_some()
+    };
+    assert!(by_default(true, None) && !by_default(false, None));
+    assert!(by_default(false, Some(true)) && !by_default(true, Some(false)));
     let outcome = ask(&[&args[..], &["--capacity-probe", "--json"]].concat());
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let events = outcome.events();

@@ -28,6 +28,9 @@ _livestick() {
             livestick,probe)
                 cmd="livestick__subcmd__probe"
                 ;;
+            livestick,tui)
+                cmd="livestick__subcmd__tui"
+                ;;
             livestick,write)
                 cmd="livestick__subcmd__write"
                 ;;
@@ -43,6 +46,9 @@ _livestick() {
             livestick__subcmd__help,probe)
                 cmd="livestick__subcmd__help__subcmd__probe"
                 ;;
+            livestick__subcmd__help,tui)
+                cmd="livestick__subcmd__help__subcmd__tui"
+                ;;
             livestick__subcmd__help,write)
                 cmd="livestick__subcmd__help__subcmd__write"
                 ;;
@@ -53,7 +59,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write probe help"
+            opts="-h -V --help --version inspect list write probe tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -67,7 +73,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write probe help"
+            opts="inspect list write probe tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -136,6 +142,20 @@ _livestick() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        livestick__subcmd__help__subcmd__tui)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         livestick__subcmd__help__subcmd__write)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -189,6 +209,20 @@ _livestick() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__tui)
+            opts="-h --ascii --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -99,10 +99,18 @@ impl Browser {
             return Vec::new();
         };
         let filter = self.filter.text.to_lowercase();
+        // All images end alike: as long as no dot is typed the endings are left out.
+        let fits = |name: &str| {
+            let name = name.to_lowercase();
+            let stem = name
+                .rsplit_once('.')
+                .map_or(name.as_str(), |(stem, _)| stem);
+            stem.contains(&filter) || (filter.contains('.') && name.contains(&filter))
+        };
         entries
             .iter()
             .filter(|entry| self.all || entry.folder || entry.is_image())
-            .filter(|entry| filter.is_empty() || entry.name.to_lowercase().contains(&filter))
+            .filter(|entry| filter.is_empty() || fits(&entry.name))
             .collect()
     }
 

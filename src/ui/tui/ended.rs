@@ -94,11 +94,11 @@ impl Ended {
             match cmd {
                 Cmd::Back => self.saving = None,
                 Cmd::Enter => {
-                    let path = field.text.trim().to_owned();
-                    if !path.is_empty() {
-                        self.proposed.clone_from(&path);
+                    let (text, path) = (field.text.trim().to_owned(), field.path());
+                    if !text.is_empty() {
+                        self.proposed = text;
                         tasks.push(Task::Save {
-                            path: path.into(),
+                            path,
                             text: self.text(),
                         });
                     }

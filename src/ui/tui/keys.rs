@@ -4,6 +4,8 @@
 //! A letter is a letter here. Whether `j` means down is known only where it arrives: in a text it is a letter, in a
 //! list [`Cmd::moving`] makes it a movement.
 
+use std::path::PathBuf;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// What a user asks for by a key.
@@ -145,6 +147,15 @@ impl Field {
         Field { text: text.into() }
     }
 
+    /// The path that it holds; `~/` is the home folder, as people type it in a shell.
+    pub fn path(&self) -> PathBuf {
+        let text = self.text.trim();
+        match (text.strip_prefix("~/"), std::env::home_dir()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => text.into(),
+        }
+    }
+
     /// Takes a command; whether it was one for a text.
     pub fn take(&mut self, cmd: Cmd) -> bool {
         match cmd {
@@ -180,6 +191,17 @@ mod tests {
         let mut release = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
         release.kind = KeyEventKind::Release;
         assert_eq!(Cmd::of(release), None);
+    }
+
+    #[test]
+    fn a_path_may_begin_at_home() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(Field::new(" ~/stick.img ").path(), home.join("stick.img"));
+        assert_eq!(
+            Field::new("~x/stick.img").path(),
+            PathBuf::from("~x/stick.img")
+        );
+        assert_eq!(Field::new("/a b/c").path(), PathBuf::from("/a b/c"));
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl Sticks {
     /// The target of the command line.
     pub fn give(&mut self, path: PathBuf) {
         if path.starts_with("/dev") {
-            self.given = Some(path);
+            // Disks are listed by the kernel's names, whatever links lead to them.
+            self.given = Some(path.canonicalize().unwrap_or(path));
         } else {
             self.file.path = Field::new(path.to_string_lossy());
             self.file.open = true;
@@ -294,11 +295,10 @@ impl FileForm {
             Cmd::Back => self.open = false,
             Cmd::Next | Cmd::Previous | Cmd::Up | Cmd::Down => self.focus = 1 - self.focus,
             Cmd::Enter => {
-                let path = self.path.text.trim();
-                if path.is_empty() {
+                let path = self.path.path();
+                if path.as_os_str().is_empty() {
                     return Choice::Say("a stick image file needs a path".into());
                 }
-                let path = PathBuf::from(path);
                 self.waiting = Some(path.clone());
                 tasks.push(Task::Measure(path));
             }

@@ -34,6 +34,8 @@ pub struct Step {
 pub enum Work {
     /// The image is read and compared with its published digest; nothing is written.
     CheckImage,
+    /// Marks are written, read back and taken back: does the target have the size it claims?
+    Probe,
     /// The first MiB becomes zeros: from here on the stick is blank.
     Blank,
     /// The image from its second MiB on, and what the partition table keeps behind it.

@@ -171,6 +171,8 @@ pub struct Request {
     pub checksum: published::Asked,
     /// The keys that count for signatures of checksum files, in place of the distribution's.
     pub keyrings: Vec<PathBuf>,
+    /// Whether to probe that the target has the size it claims; `None` leaves it to what the target is.
+    pub probe: Option<bool>,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Probe;
 use crate::disk::Identity;
 use crate::disk::direct::Kind;
 use crate::event::{Step, Work};
@@ -104,6 +105,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// What the partition table keeps behind the image.
     pub behind: Vec<Behind>,
+    /// The marks that show whether the target has the size it claims, unless that is taken on trust.
+    pub probe: Option<Probe>,
     /// The filesystems behind the image, in order.
     pub filesystems: Vec<Filesystem>,
     /// How the stick will start.
@@ -129,6 +132,16 @@ impl Plan {
                 "compare the image with its published digest".into(),
                 Work::CheckImage,
                 size,
+            ));
+        }
+        if let Some(probe) = &self.probe {
+            steps.push(step(
+                format!(
+                    "probe the capacity: marks are written and taken back at {} places",
+                    probe.places.len()
+                ),
+                Work::Probe,
+                probe.bytes(),
             ));
         }
         steps.extend([

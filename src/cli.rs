@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::published::Asked;
 use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
 use crate::sprout::Checksum;
 use crate::units::Bytes;
@@ -15,8 +17,10 @@ Exit status:
   2    the command line makes no sense
   3    refused; nothing was written
   4    the image is damaged or does not match; nothing was written
-  5    writing failed; the stick is left blank
-  6    verification failed, or could not be proven
+  5    reading or writing failed; a stick that was being written is left
+       blank
+  6    verification failed or could not be proven, or the stick does not
+       have the size it claims
   130  cancelled; a stick that was being written is left blank";
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
@@ -40,6 +44,9 @@ pub enum Command {
     /// Write an image to a stick, with persistence if wanted, and verify it
     #[command(after_help = AFTER)]
     Write(Box<Write>),
+    /// Find out whether a stick has the size it claims
+    #[command(after_help = AFTER)]
+    Probe(Probe),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = AFTER)]
     Tui(Tui),
@@ -68,9 +75,42 @@ pub struct Inspect {
     /// Give the facts as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Do not open the initrd and the root image
+    /// Do not open the initrd and the root image, and do not compare digests
     #[arg(long)]
     pub quick: bool,
+    /// What the distribution published of the image.
+    #[command(flatten)]
+    pub published: PublishedOptions,
+}
+
+/// What an image is compared with.
+#[derive(Debug, Args)]
+pub struct PublishedOptions {
+    /// Compare the image with the digest that this file lists, with sha256:HEX
+    /// or sha512:HEX, or with "none" [default: the checksum file beside it]
+    #[arg(long, value_name = "FILE|sha256:HEX|none", value_parser = checksum(), value_hint = clap::ValueHint::FilePath)]
+    pub checksum: Option<Asked>,
+    /// Keys that may sign checksum files, in place of the distribution's own
+    /// (may be given several times)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub keyring: Vec<PathBuf>,
+}
+
+impl PublishedOptions {
+    /// What is asked for. The error is one of usage.
+    pub fn asked(&self) -> Result<Asked, String> {
+        let asked = self.checksum.clone().unwrap_or_default();
+        match asked {
+            Asked::Nothing | Asked::Sum(_) if !self.keyring.is_empty() => {
+                Err("--keyring is for signatures of checksum files, and none is read here".into())
+            }
+            _ => Ok(asked),
+        }
+    }
+}
+
+fn checksum() -> ValueParser {
+    ValueParser::new(OsStringValueParser::new().try_map(Asked::try_from))
 }
 
 /// `livestick list`.
@@ -82,6 +122,33 @@ pub struct List {
     /// Show loop devices too
     #[arg(long)]
     pub loops: bool,
+}
+
+/// `livestick probe`.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
+pub struct Probe {
+    /// The stick: a whole disk such as /dev/sdb
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// Write and read everything, so that nothing can hide; all data is lost
+    #[arg(long)]
+    pub full: bool,
+    /// Do not ask before anything is written
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the stick
+    #[arg(long)]
+    pub unmount: bool,
+    /// Probe a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+    /// Give progress and result as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A filesystem, as a word of the command line.
@@ -195,6 +262,12 @@ pub struct Write {
     /// Write to a disk that does not look like a stick: its serial, or its path if it has none
     #[arg(long, value_name = "ID")]
     pub allow_disk: Option<String>,
+    /// Do not probe whether the stick has the size it claims
+    #[arg(long, conflicts_with = "capacity_probe")]
+    pub no_capacity_probe: bool,
+    /// Probe it also if it does not look like a stick
+    #[arg(long)]
+    pub capacity_probe: bool,
     /// Give the plan, the events and the report as JSON, one object a line
     #[arg(long)]
     pub json: bool,
@@ -202,6 +275,9 @@ pub struct Write {
     /// (which must not meet its twin in one machine)
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
+    /// What the distribution published of the image.
+    #[command(flatten)]
+    pub published: PublishedOptions,
 }
 
 /// What is wrong with a command line, in one line.
@@ -283,7 +359,7 @@ impl Write {
                 Some(How::Sprout) => Some(Persistence::Sprout),
                 Some(How::None) | None => None,
             },
-            checksum: self.csum.map(Into::into).unwrap_or_default(),
+            csum: self.csum.map(Into::into).unwrap_or_default(),
             home,
             extra_arguments: self
                 .extra_kernel_args
@@ -294,6 +370,13 @@ impl Write {
             unmount: self.unmount,
             allow_disk: self.allow_disk.clone(),
             seed: self.seed.clone(),
+            checksum: self.published.asked()?,
+            keyrings: self.published.keyring.clone(),
+            probe: match (self.capacity_probe, self.no_capacity_probe) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
         })
     }
 }

@@ -16,6 +16,7 @@
 
 pub mod apply;
 pub mod boot;
+pub mod capacity;
 pub mod chain;
 pub mod cli;
 pub mod command;
@@ -30,6 +31,7 @@ pub mod patch;
 pub mod persistence;
 pub mod plan;
 pub mod privilege;
+pub mod published;
 pub mod read;
 pub mod record;
 pub mod refusal;

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Some(Command::List(options)) => command::list(&options),
         Some(Command::Write(options)) => command::write(&options),
         Some(Command::Tui(options)) => command::interface(&options),
+        Some(Command::Probe(options)) => command::probe(&options),
     })
 }
 

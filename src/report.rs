@@ -8,9 +8,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Capacity;
 use crate::chain::Link;
 use crate::diagnosis::{self, Damage};
 use crate::event::Task;
+use crate::published::Published;
 use crate::units::Bytes;
 
 /// How a job ended, as the exit status tells it.
@@ -31,6 +33,8 @@ pub enum Exit {
     WriteFailed,
     /// What was read back is not what was written, or could not be proven to come from the medium.
     NotVerified,
+    /// The target does not have the size it claims, or does not keep what is written.
+    Counterfeit,
     /// Stopped by the user.
     Cancelled,
 }
@@ -44,7 +48,7 @@ impl Exit {
             Exit::Refused | Exit::Denied => 3,
             Exit::Damaged => 4,
             Exit::WriteFailed => 5,
-            Exit::NotVerified => 6,
+            Exit::NotVerified | Exit::Counterfeit => 6,
             Exit::Cancelled => 130,
         }
     }
@@ -56,11 +60,14 @@ impl Exit {
 pub enum StickState {
     /// As it was: nothing was written.
     Untouched,
+    /// As it was: what marks of a probe had replaced was put back.
+    Restored,
     /// Blank: no partition table and nothing to boot.
     Blank,
     /// Complete: everything the plan listed is on it.
     Complete,
-    /// Not known, because a write of its first MiB failed, and so did making that blank again.
+    /// Not known, because a write of its first MiB failed, and so did making that blank again; or because marks of a
+    /// probe could not be taken back.
     Unknown,
     /// Repaired in part.
     Partly,
@@ -70,6 +77,7 @@ impl fmt::Display for StickState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             StickState::Untouched => "nothing was written",
+            StickState::Restored => "the stick is as it was: all marks were taken back",
             StickState::Blank => "the stick is blank: it has no partition table and does not boot",
             StickState::Complete => "the stick holds everything the plan listed",
             StickState::Unknown => "the state of the stick is not known; write it again",
@@ -163,9 +171,15 @@ pub struct Report {
     /// Its SHA-256, as it was read for writing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// What was published of it. Where that is a digest, the image has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
     /// What was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_back: Option<ReadBack>,
+    /// Whether the stick has the size it claims, where that was probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// The filesystems behind the image.
     pub made: Vec<Made>,
     /// How it starts, a sentence each.
@@ -196,7 +210,9 @@ impl Report {
             image: None,
             image_size: None,
             sha256: None,
+            published: None,
             read_back: None,
+            capacity: None,
             made: Vec::new(),
             boot: Vec::new(),
             links: Vec::new(),
@@ -221,8 +237,14 @@ impl fmt::Display for Report {
         if let Some(sha256) = &self.sha256 {
             writeln!(f, "sha256     {sha256}")?;
         }
+        if let Some(published) = &self.published {
+            writeln!(f, "digest     {published}")?;
+        }
         if let Some(back) = &self.read_back {
             back.fmt(f)?;
+        }
+        if let Some(capacity) = &self.capacity {
+            capacity.fmt(f)?;
         }
         for made in &self.made {
             writeln!(

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::published;
 use crate::sprout::Checksum;
 use crate::units::{Bytes, MIB};
 
@@ -170,7 +171,7 @@ pub struct Request {
     /// How; `None` leaves it to what the image is.
     pub persistence: Option<Persistence>,
     /// The checksums of seed and sprout.
-    pub checksum: Checksum,
+    pub csum: Checksum,
     /// The persistent `/home`.
     pub home: Option<Wanted>,
     /// More kernel arguments for every live entry.
@@ -181,6 +182,12 @@ pub struct Request {
     pub allow_disk: Option<String>,
     /// Derive every identifier from this text instead of at random.
     pub seed: Option<String>,
+    /// What the image is compared with before it is written.
+    pub checksum: published::Asked,
+    /// The keys that count for signatures of checksum files, in place of the distribution's.
+    pub keyrings: Vec<PathBuf>,
+    /// Whether to probe that the target has the size it claims; `None` leaves it to what the target is.
+    pub probe: Option<bool>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,11 @@
 //!
 //! The order keeps one promise: at every moment the stick is as it was, blank, or complete.
 //!
+//! Where a published digest is known, the image is read once before all that, and has to have it. What is copied later
+//! has to be what was read then.
+//!
+//! 0. Where the plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a
+//!    target that fails this is left as it was.
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
 //! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
 //! 3. Everything is read back from the medium. What differs ends the job with a blank stick.
@@ -17,8 +22,8 @@ pub mod flow;
 mod grow;
 mod loopdev;
 mod mounted;
-mod opening;
-mod outcome;
+pub(crate) mod opening;
+pub(crate) mod outcome;
 mod program;
 mod sprout;
 mod staging;
@@ -36,14 +41,18 @@ use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::sprout::Grower;
 use crate::apply::verify::{Digests, read_back};
+use crate::capacity::mark::Key;
+use crate::capacity::{Capacity, job, quick};
+use crate::digest::hex;
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
-use crate::disk::{System, rescan};
+use crate::disk::{System, rescan, shown};
 use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::image::Version;
 use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
+use crate::published::measure::measure;
 use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::units::Bytes;
 
@@ -75,6 +84,7 @@ pub fn run(
         current: 0,
         state: StickState::Untouched,
         created: false,
+        checked: None,
     };
     let began = Instant::now();
     let ended = job.run();
@@ -101,12 +111,16 @@ pub fn run(
 enum End {
     /// Before the first write: the target is not what the plan saw, or cannot be had.
     Refused(anyhow::Error),
+    /// Before the first write: the image is not the published one.
+    Image(anyhow::Error),
     /// By the user.
     Cancelled,
     /// Writing, or what belongs to it.
     Write(anyhow::Error),
     /// What was read is not what was written.
     Verify(anyhow::Error),
+    /// The target does not have the size it claims.
+    Counterfeit(anyhow::Error),
 }
 
 impl From<Stop> for End {
@@ -128,9 +142,11 @@ impl End {
     fn into_failure(self, state: StickState) -> Failure {
         let (exit, message) = match self {
             End::Refused(error) => (Exit::Refused, told(&error)),
+            End::Image(error) => (Exit::Damaged, told(&error)),
             End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
             End::Write(error) => (Exit::WriteFailed, told(&error)),
             End::Verify(error) => (Exit::NotVerified, told(&error)),
+            End::Counterfeit(error) => (Exit::Counterfeit, told(&error)),
         };
         Failure {
             exit,
@@ -141,7 +157,7 @@ impl End {
 }
 
 /// An error with its causes, none said twice: errors of this program name their source in their own text.
-fn told(error: &anyhow::Error) -> String {
+pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -170,6 +186,8 @@ struct Job<'a> {
     state: StickState,
     /// Whether the target is a file that this job made.
     created: bool,
+    /// SHA-256 of the image, where it was compared with what was published.
+    checked: Option<String>,
 }
 
 impl Job<'_> {
@@ -184,40 +202,97 @@ impl Job<'_> {
 
     fn open_and_write(&mut self) -> Result<Report, End> {
         let image = opening::image(self.plan).map_err(End::Refused)?;
-        let medium = opening::target(self.plan, &System::real()).map_err(End::Refused)?;
+        self.check_image(&image)?;
+        let medium = opening::target(
+            &self.plan.target,
+            Some(&self.plan.image.path),
+            &System::real(),
+        )
+        .map_err(End::Refused)?;
         self.created = self.plan.target.kind == Kind::NewFile;
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
         }
         if medium.cached_below() {
-            self.past_the_cache(&medium);
+            past_the_cache(self.host, &medium);
         }
-        let written = self.write(&image, &medium);
-        if written.is_err() && self.state != StickState::Blank {
+        let mut notes = Vec::new();
+        let mut capacity = None;
+        let probed = self.probe(&medium);
+        let began = probed.is_ok();
+        let written = probed.and_then(|probed| {
+            capacity = probed;
+            self.write(&image, &medium)
+        });
+        if written.is_err() && began && self.state != StickState::Blank {
             let blank = self.blank(&medium);
             self.state = match blank {
                 Ok(()) => StickState::Blank,
                 Err(_) => StickState::Unknown,
             };
         }
-        let mut notes = Vec::new();
         let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
         let verdict = outcome::verdict(&medium, self.plan.image.size, given);
         // After a failure too: the kernel must not go on showing what was there before.
-        Self::let_go(medium, &mut notes);
+        let_go(medium, &mut notes);
         let (copied, digests, _, made) = written?;
         let (plan, state) = (self.plan, self.state);
-        Ok(outcome::report(
-            plan, state, copied, digests, verdict, made, notes,
-        ))
+        let mut report = outcome::report(plan, state, copied, digests, verdict, made, notes);
+        report.capacity = capacity;
+        Ok(report)
     }
 
-    /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
-    fn past_the_cache(&self, medium: &Medium) {
-        if let Some(losetup) = self.host.program("losetup") {
-            let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
-            let _ = program::run_always(Command::new(losetup).args(how));
+    /// Compares the image with what was published of it.
+    fn check_image(&mut self, image: &fs::File) -> Result<(), End> {
+        let plan = self.plan;
+        let planned = &plan.image;
+        let wanted = planned.published.sums();
+        if wanted.is_empty() {
+            return Ok(());
         }
+        self.start(Work::CheckImage);
+        let cancel = self.cancel;
+        let read = |len| self.progress(len);
+        let sums =
+            measure(image, planned.size, wanted, read, cancel).map_err(|stop| match stop {
+                Stop::Cancelled => End::Cancelled,
+                Stop::Failed(error) => End::Refused(error),
+            })?;
+        let compared = planned.published.compare(&planned.name, &sums);
+        compared.map_err(|why| End::Image(anyhow!(why)))?;
+        self.checked = sums.first().map(|sum| hex(&sum.value));
+        self.finish();
+        Ok(())
+    }
+
+    /// Makes sure that the target has the size it claims, if the plan says so.
+    fn probe(&mut self, medium: &Medium) -> Result<Option<Capacity>, End> {
+        let Some(probe) = &self.plan.probe else {
+            return Ok(None);
+        };
+        self.start(Work::Probe);
+        let cancel = self.cancel;
+        let probed = quick::run(medium, probe, Key::random(), cancel, &mut |len| {
+            self.progress(len);
+        });
+        self.state = probed.state();
+        let path = shown(medium.path());
+        let Some(capacity) = job::capacity(medium, probed) else {
+            return Err(End::Cancelled);
+        };
+        let failed = || {
+            let left = capacity.left_behind().map(|left| format!("; {left}"));
+            let left = left.unwrap_or_default();
+            anyhow!("{path} was probed: {}{left}", capacity.sentence())
+        };
+        match capacity.exit() {
+            // Where it cannot be proven that the medium was read, that is known of the whole stick in the end.
+            Exit::Verified | Exit::NotVerified => {}
+            Exit::Counterfeit => return Err(End::Counterfeit(failed())),
+            _ => return Err(End::Write(failed())),
+        }
+        self.finish();
+        Ok(Some(capacity))
     }
 
     /// Makes the first MiB zeros.
@@ -294,6 +369,16 @@ impl Job<'_> {
             },
             cancel,
         )?;
+        if self
+            .checked
+            .as_ref()
+            .is_some_and(|checked| *checked != copied.sha256)
+        {
+            return Err(End::Write(anyhow!(
+                "the image {} was changed after it was compared with its published digest; write it again",
+                shown(&plan.image.path)
+            )));
+        }
         let now = image
             .metadata()
             .context("looking at the image")
@@ -488,21 +573,6 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Closes the target and shows the kernel its new table.
-    fn let_go(medium: Medium, notes: &mut Vec<String>) {
-        let path = medium.path().to_owned();
-        let is_disk = medium.is_disk();
-        match medium.release() {
-            Ok(lock) => {
-                if is_disk && let Err(why) = rescan::rescan(&path) {
-                    notes.push(why);
-                }
-                drop(lock);
-            }
-            Err(error) => notes.push(error.to_string()),
-        }
-    }
-
     fn start(&mut self, work: Work) {
         self.current = self
             .steps
@@ -533,6 +603,29 @@ impl Job<'_> {
             total: self.total,
         });
         (self.sink)(Event::Finished { step: self.current });
+    }
+}
+
+/// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
+pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
+    if let Some(losetup) = host.program("losetup") {
+        let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
+        let _ = program::run_always(Command::new(losetup).args(how));
+    }
+}
+
+/// Closes the target and shows the kernel its new table.
+pub(crate) fn let_go(medium: Medium, notes: &mut Vec<String>) {
+    let path = medium.path().to_owned();
+    let is_disk = medium.is_disk();
+    match medium.release() {
+        Ok(lock) => {
+            if is_disk && let Err(why) = rescan::rescan(&path) {
+                notes.push(why);
+            }
+            drop(lock);
+        }
+        Err(error) => notes.push(error.to_string()),
     }
 }
 

@@ -12,12 +12,15 @@
 //! * All that is written lies inside the target, and nothing over anything else that is written.
 //! * Trees are laid out in a directory of our own: no path leaves it, no link leads out of it, and no name is taken
 //!   for something else by the programs that are given it.
+//! * What was published of the image has a form that the lookup gives. Who signed it is the planner's word; that the
+//!   image has the digest is not, for it is compared again here.
 //! * No program, device or directory is named by a plan: those are found here.
 //!
 //! It does not judge whether the stick will boot.
 
 use std::collections::BTreeSet;
 
+use crate::capacity::Probe;
 use crate::disk::System;
 use crate::disk::direct::Kind;
 use crate::disk::shown;
@@ -52,6 +55,9 @@ impl Plan {
         self.target.audit(self, system)?;
         self.audit_image()?;
         self.audit_places()?;
+        if self.probe.is_some() && self.probe != Probe::of(self.target.size) {
+            return no("its marks are not where marks are written on a target of this size");
+        }
         let mut purposes = Vec::new();
         for filesystem in &self.filesystems {
             if purposes.contains(&filesystem.purpose) {
@@ -69,6 +75,9 @@ impl Plan {
         let planned = &self.image;
         if !planned.path.is_absolute() {
             return no(format!("{} is a relative path", shown(&planned.path)));
+        }
+        if let Err(why) = planned.published.audit() {
+            return no(why);
         }
         let image = Image::open(&planned.path)?;
         if image.version != planned.version

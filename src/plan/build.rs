@@ -3,7 +3,9 @@
 //! the same request and facts give the same plan (identifiers are random unless `--seed` is given).
 
 use crate::boot::Arguments;
+use crate::capacity::Probe;
 use crate::disk::direct::Kind;
+use crate::disk::shown;
 use crate::host::Host;
 use crate::image::Image;
 use crate::image::isomd5;
@@ -16,6 +18,7 @@ use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget, sprout};
+use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
 use crate::request::{self, FsKind, Request, Size, Wanted};
@@ -148,7 +151,10 @@ impl Planner<'_> {
                 label: image.label.clone(),
                 media_sum,
                 version: image.version.clone(),
+                // Looked up by whoever has the files: see `command::plan`.
+                published: Published::NotAsked,
             },
+            probe: self.probe(&target)?,
             target,
             patches,
             behind,
@@ -174,7 +180,7 @@ impl Planner<'_> {
             source,
             seed: seed.clone(),
             seed_uuid: ids.uuid("seed filesystem"),
-            checksum: self.request.checksum,
+            checksum: self.request.csum,
             sprout: grown.clone(),
             home: match partition {
                 Some(filesystem) => Home::Partition {
@@ -185,6 +191,19 @@ impl Planner<'_> {
                 None => Home::Root,
             },
         }
+    }
+
+    /// Sticks are probed unless that is not wanted, other disks if it is.
+    fn probe(&self, target: &PlannedTarget) -> Result<Option<Probe>, Refusal> {
+        let is_disk = target.kind == Kind::Disk;
+        let wanted = self.request.probe.unwrap_or(is_disk && target.stick);
+        if wanted && !is_disk {
+            return Err(Refusal::Target(format!(
+                "{} is a file, which has no capacity to probe; leave out --capacity-probe",
+                shown(&target.path)
+            )));
+        }
+        Ok(wanted.then(|| Probe::of(target.size)).flatten())
     }
 
     fn damaged(&self, error: &ReadError) -> Refusal {

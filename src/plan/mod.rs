@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Probe;
 use crate::disk::Identity;
 use crate::disk::direct::Kind;
 use crate::event::{Step, Work};
@@ -26,6 +27,7 @@ use crate::image::isomd5::Implanted;
 use crate::patch::Patch;
 use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
+use crate::published::Published;
 use crate::sprout::Sprout;
 use crate::units::{Block, Bytes, MIB};
 
@@ -68,6 +70,8 @@ pub struct PlannedImage {
     pub media_sum: Option<Covered>,
     /// Which version of the file was looked at; compared again before the first write.
     pub version: Version,
+    /// What the distribution published of it. Where that is a digest, the image is compared with it first.
+    pub published: Published,
 }
 
 /// What the media check of the stick is about.
@@ -103,6 +107,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// What the partition table keeps behind the image.
     pub behind: Vec<Behind>,
+    /// The marks that show whether the target has the size it claims, unless that is taken on trust.
+    pub probe: Option<Probe>,
     /// The filesystems behind the image, in order.
     pub filesystems: Vec<Filesystem>,
     /// The seed and the sprout that grows from it, where there are to be.
@@ -124,7 +130,25 @@ impl Plan {
             .map(|b| Bytes(b.bytes.len() as u64))
             .sum();
         let head = size.min(Bytes(MIB));
-        let mut steps = vec![
+        let mut steps = Vec::new();
+        if !self.image.published.sums().is_empty() {
+            steps.push(step(
+                "compare the image with its published digest".into(),
+                Work::CheckImage,
+                size,
+            ));
+        }
+        if let Some(probe) = &self.probe {
+            steps.push(step(
+                format!(
+                    "probe the capacity: marks are written and taken back at {} places",
+                    probe.places.len()
+                ),
+                Work::Probe,
+                probe.bytes(),
+            ));
+        }
+        steps.extend([
             step(
                 "blank the first MiB, so that nothing boots from here on".into(),
                 Work::Blank,
@@ -135,7 +159,7 @@ impl Plan {
                 Work::Copy,
                 size - head + behind,
             ),
-        ];
+        ]);
         if let Some(sprout) = &self.sprout {
             let len = sprout.seed.extent.len;
             steps.push(step(

@@ -12,6 +12,7 @@ use crate::persistence::tree::{Content, Entry};
 use crate::plan::boot::MediaCheck;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::plan::{Plan, PlannedTarget};
+use crate::published::Published;
 use crate::sprout::{Home, Sprout};
 
 /// How much of a change a line shows.
@@ -27,7 +28,13 @@ impl Display for Plan {
             image.size.grouped(),
             image.label
         )?;
+        published(f, &image.published)?;
         target(f, &self.target)?;
+        if let Some(probe) = &self.probe {
+            for (i, line) in probe.to_string().lines().enumerate() {
+                writeln!(f, "{:<10} {line}", if i == 0 { "probe" } else { "" })?;
+            }
+        }
         changes(f, self)?;
         for filesystem in &self.filesystems {
             show_filesystem(f, filesystem)?;
@@ -50,6 +57,15 @@ impl Display for Plan {
         }
         Ok(())
     }
+}
+
+/// What the image is compared with.
+fn published(f: &mut Formatter<'_>, published: &Published) -> fmt::Result {
+    writeln!(f, "digest     {published}")?;
+    published
+        .sums()
+        .iter()
+        .try_for_each(|sum| writeln!(f, "           {sum}"))
 }
 
 fn target(f: &mut Formatter<'_>, target: &PlannedTarget) -> fmt::Result {

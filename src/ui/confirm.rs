@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use crate::capacity::job::Job;
 use crate::disk::direct::Kind;
 use crate::plan::target;
 use crate::plan::{Plan, PlannedTarget};
@@ -17,6 +18,34 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         // A new file: nothing is lost.
         return Ok(());
     }
+    let what = format!(
+        "{plan}\nAll data on {} ({}) will be lost.",
+        planned.path.display(),
+        planned.description
+    );
+    type_name(planned, &what)
+}
+
+/// Asks on the terminal before a disk is probed.
+pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
+    let planned = &job.target;
+    let (path, description) = (planned.path.display(), &planned.description);
+    let what = if job.full {
+        let now = planned.now.join("\n  ");
+        format!(
+            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n  {now}\nAll data on it will be lost."
+        )
+    } else {
+        format!(
+            "On {path} ({description})\n{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+            job.probe
+        )
+    };
+    type_name(planned, &what)
+}
+
+/// Says what will happen, and takes the target's name for a yes.
+fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
     if !io::stdin().is_terminal() {
         return Err(Refusal::Target(format!(
             "writing over {} needs a yes, and there is no terminal to ask on; add --yes",
@@ -24,11 +53,7 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         )));
     }
     let name = target::name(&planned.path);
-    let question = format!(
-        "{plan}\nAll data on {} ({}) will be lost.\nType {name} to go on: ",
-        planned.path.display(),
-        planned.description
-    );
+    let question = format!("{what}\nType {name} to go on: ");
     let mut out = io::stderr().lock();
     let _ = out
         .write_all(escaped(&question, &['\n']).as_bytes())

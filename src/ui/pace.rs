@@ -63,8 +63,14 @@ impl Pace {
     pub fn left(&self, step: usize, done: Bytes, now: Instant) -> Option<Duration> {
         let reading = |work: Work| work == Work::ReadBack;
         let at_work = self.steps.get(step)?.work;
+        if at_work == Work::CheckImage {
+            // How fast a file is read says nothing of the stick.
+            return None;
+        }
         let rate = self.rate(done, now);
         let write = match at_work {
+            // Marks tell nothing about how fast an image goes.
+            Work::Probe => self.write?,
             // Making a filesystem moves few bytes and takes its time: that is no speed of the stick.
             work if reading(work) || matches!(work, Work::Format { .. }) => self.write.or(rate)?,
             _ => rate.or(self.write)?,

@@ -406,12 +406,12 @@ impl Amounts {
             create: target.create,
             overlay: wanted(self.overlay),
             persistence: None,
-            checksum: crate::sprout::Checksum::default(),
+            csum: crate::sprout::Checksum::default(),
             home: wanted(self.home),
             extra_arguments: arguments.map(Into::into).collect(),
             unmount: target.unmount,
             allow_disk: target.allow.clone(),
-            seed: None,
+            ..Request::default()
         }
     }
 }

@@ -123,9 +123,9 @@ pub struct ReadBack {
     /// Whether they came from the medium.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// SHA-256 of the image's range of the medium, as it is.
-    pub as_written: String,
-    /// SHA-256 of the same with each changed range put back: that of the image file.
+    /// The root of the tree of SHA-256 over each MiB of the image's range of the medium, as it is (RFC 9162, 2.1.1).
+    pub tree: String,
+    /// SHA-256 of that range with each changed range put back: that of the image file.
     pub restored: String,
     /// How many ranges differ from the image.
     pub ranges: usize,

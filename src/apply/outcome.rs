@@ -3,10 +3,12 @@
 
 use crate::apply::copy::Copied;
 use crate::apply::verify::Digests;
+use crate::digest::hex;
 use crate::disk::direct::{Bypass, Medium};
 use crate::event::Task;
 use crate::plan::Plan;
 use crate::plan::boot::MediaCheck;
+use crate::record::tree;
 use crate::report::{Exit, Made, ReadBack, Report, StickState, Verdict};
 use crate::units::Bytes;
 
@@ -72,7 +74,7 @@ pub fn report(
     report.read_back = Some(ReadBack {
         bytes: plan.image.size,
         verdict,
-        as_written: digests.as_written,
+        tree: hex(&tree::root(&digests.chunks)),
         restored: digests.restored,
         ranges: plan.patches.len(),
         changed: plan.changed(),

@@ -17,8 +17,10 @@ use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
+use crate::plan::record::PlannedRecord;
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
 use crate::read::{ReadAt, ReadError};
+use crate::record::place;
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request, Wanted};
 use crate::table::{NewPartition, Use};
@@ -85,13 +87,24 @@ impl Planner<'_> {
         let mut draft = Draft::new(image.bytes());
         let persistence = self.persistence()?;
         let mut notes = persistence.notes.clone();
-        let slots = self.places(&persistence)?;
+        let mut record = self.record(&persistence, &mut notes)?;
+        let slots = self.places(&persistence, record.as_ref())?;
         let ids = Ids::new(request.seed.as_deref());
         let mut filesystems = Vec::new();
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let new: Vec<NewPartition> = slots.iter().map(|slot| entry(slot, &ids)).collect();
+            let mut new: Vec<NewPartition> = slots.iter().map(|slot| entry(slot, &ids)).collect();
+            let takes = image.table.takes(image.bytes(), new.len() + 1);
+            let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
+            if let Some(record) = record.as_ref().filter(|_| room) {
+                new.push(NewPartition {
+                    extent: record.region,
+                    name: place::NAME.into(),
+                    what: Use::Record,
+                    unique: ids.uuid("record partition"),
+                });
+            }
             let added = image
                 .table
                 .add(&mut draft, self.size, &new)
@@ -105,6 +118,9 @@ impl Planner<'_> {
                     what: b.what.into(),
                 })
                 .collect();
+            if let Some(record) = &mut record {
+                record.number = added.numbers.get(slots.len()).copied();
+            }
             for (i, slot) in slots.iter().enumerate() {
                 let (_, _, kind) = persistence.wanted[i];
                 let number = added.numbers.get(i).copied().unwrap_or_default();
@@ -122,6 +138,17 @@ impl Planner<'_> {
             let covered = blocks.ok().zip(image.media_check.clone());
             media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
+        if record
+            .as_ref()
+            .is_some_and(|record| !record.fits(&patches, &behind, &filesystems))
+        {
+            return Err(Refusal::Impossible {
+                what: "the record on the stick",
+                why: "so many ranges of this image would change that it has no room for them"
+                    .into(),
+                instead: "write the image as it is".into(),
+            });
+        }
         Ok(Plan {
             image: PlannedImage {
                 path: image.path.clone(),
@@ -135,6 +162,7 @@ impl Planner<'_> {
             target,
             patches,
             behind,
+            record,
             filesystems,
             boot,
             notes,
@@ -252,16 +280,47 @@ impl Planner<'_> {
         })
     }
 
+    /// Where the record goes. What the partitions need comes first: a medium that has no room for it as well is
+    /// refused where they are placed.
+    fn record(
+        &self,
+        persistence: &Persistence,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<PlannedRecord>, Refusal> {
+        let (size, table) = (self.image.size, &self.image.table);
+        if persistence.wanted.is_empty() {
+            let record = PlannedRecord::behind_alone(size, table, self.size);
+            if record.is_none() {
+                notes.push(
+                    "the target ends too early for a record of what is written; `livestick verify` will need the image"
+                        .into(),
+                );
+            }
+            return Ok(record);
+        }
+        let space = table
+            .space(size, self.size, persistence.wanted.len())
+            .map_err(|error| Refusal::Table(error.to_string()))?;
+        Ok(PlannedRecord::behind(size, table, space.to))
+    }
+
     /// Where the partitions go.
-    fn places(&self, persistence: &Persistence) -> Result<Vec<Slot>, Refusal> {
+    fn places(
+        &self,
+        persistence: &Persistence,
+        record: Option<&PlannedRecord>,
+    ) -> Result<Vec<Slot>, Refusal> {
         if persistence.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let space = self
+        let mut space = self
             .image
             .table
             .space(self.image.size, self.size, persistence.wanted.len())
             .map_err(|error| Refusal::Table(error.to_string()))?;
+        if let Some(record) = record {
+            space.from = space.from.max(record.region.end());
+        }
         let asks: Vec<Ask> = persistence
             .wanted
             .iter()

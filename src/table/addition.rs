@@ -24,12 +24,14 @@ pub struct Space {
 pub enum Use {
     /// A Linux filesystem: GPT type 0FC63DAF-…, MBR type 0x83.
     LinuxData,
+    /// The record: a GPT type of its own, MBR type 0xDA ([`crate::record::place`]).
+    Record,
 }
 
 /// A partition to be added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewPartition {
-    /// Where: whole sectors, behind the image, in rising order.
+    /// Where: whole sectors, behind the image, over no other.
     pub extent: Extent,
     /// GPT: its name, at most 36 UTF-16 units. An MBR has no names.
     pub name: String,

@@ -192,8 +192,21 @@ impl Table {
         })
     }
 
+    /// Whether `count` partitions can be entered in the table that counts, on the `image` this table was read from,
+    /// each with an entry of its own (no logical ones).
+    pub fn takes(&self, image: &dyn ReadAt, count: usize) -> Result<bool, TableError> {
+        match (self.scheme, &self.gpt, &self.mbr) {
+            (Scheme::Gpt, Some(gpt), _) => Ok(gpt.takes(image, count)?),
+            (Scheme::Mbr, _, Some(mbr)) => Ok(mbr.takes(count)),
+            _ => Err(self.no_table()),
+        }
+    }
+
     /// Enters `new` partitions in the table that counts, on a `draft` of the image this table was read from, for a
     /// medium of `medium` bytes. Without new partitions, a GPT is fitted to the medium and an MBR stays as it is.
+    ///
+    /// They are numbered in the order in which they are given, and may lie in another one, unless some of them become
+    /// logical partitions.
     ///
     /// To be called once per draft: what goes behind the image is not in the draft.
     pub fn add(
@@ -203,8 +216,13 @@ impl Table {
         new: &[NewPartition],
     ) -> Result<Added, TableError> {
         let space = self.space(ReadAt::len(draft), medium, new.len())?;
+        let logical = space.gaps.iter().any(|gap| *gap > Bytes::ZERO);
+        let mut placed: Vec<_> = new.iter().zip(&space.gaps).collect();
+        if !logical {
+            placed.sort_by_key(|(partition, _)| partition.extent);
+        }
         let mut free = space.from;
-        for (partition, gap) in new.iter().zip(&space.gaps) {
+        for (partition, gap) in placed {
             let extent = partition.extent;
             let misplaced = |why| Err(TableError::Misplaced { extent, why });
             if extent.at.to_sector().is_none() || extent.len.to_sector().is_none() {
@@ -295,7 +313,7 @@ mod tests {
                 vec![new(four, four + Bytes(1))],
                 vec![new(four, Bytes::ZERO)],
                 vec![new(four, medium)],
-                vec![new(Bytes::mib(8), four), new(four, four)],
+                vec![new(Bytes::mib(6), four), new(four, four)],
                 vec![new(four, four), new(Bytes::mib(7), four)],
                 vec![new(Bytes(u64::MAX - 511), Bytes(512))],
             ];

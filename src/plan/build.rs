@@ -19,6 +19,7 @@ use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
 use crate::plan::record::PlannedRecord;
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
+use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::record::place;
 use crate::refusal::Refusal;
@@ -157,6 +158,8 @@ impl Planner<'_> {
                 label: image.label.clone(),
                 media_sum,
                 version: image.version.clone(),
+                // Looked up by whoever has the files: see `command::plan`.
+                published: Published::NotAsked,
             },
             probe: self.probe(&target)?,
             target,

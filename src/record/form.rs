@@ -4,8 +4,8 @@
 //! Rules:
 //!
 //! * A header of 128 bytes, then sections. All numbers are little endian; nothing is compressed.
-//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind it: so a copy that was
-//!   torn, cut or edited is no record, whatever is in it.
+//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind its 128: so a copy that
+//!   was torn, cut or edited is no record, whatever is in it. A header that grows is covered, too.
 //! * What is new in a minor version is a section of its own, and a reader skips sections that it does not know. What
 //!   was there keeps its meaning, or the major version grows.
 //! * A copy says where it lies, so that bytes that look like a record inside somebody's file are none.
@@ -263,14 +263,14 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
 /// Errors: [`FormError`]; never a panic, and no more memory than some times `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Record), FormError> {
     let header = header(bytes)?;
-    let Some(body) = bytes.get(header.header..header.length) else {
+    let Some(behind) = bytes.get(HEADER..header.length) else {
         return Err(damaged(bytes.len(), "it ends before its length"));
     };
-    if Sha256::digest(body)[..] != header.body {
+    if Sha256::digest(behind)[..] != header.body {
         let why = "the digest of what follows the header is another one";
-        return Err(damaged(header.header, why));
+        return Err(damaged(HEADER, why));
     }
-    let record = sections(body, &header)?;
+    let record = sections(&bytes[header.header..header.length], &header)?;
     sound(&record, &header)?;
     Ok((header, record))
 }
@@ -430,6 +430,9 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
         let last = at.checked_add(Bytes(len as u64));
         last.is_some_and(|last| last <= end)
     };
+    if size == Bytes::ZERO {
+        return wrong("its image is empty");
+    }
     if record.chunks.len() as u64 != size.0.div_ceil(CHUNK.0) {
         return wrong("it does not have as many chunks as the image");
     }
@@ -462,8 +465,12 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
         return wrong("its copies are not in its region");
     }
     for kept in &record.kept {
-        if kept.at < size || !inside(kept.at, kept.bytes.len(), record.medium) {
-            return wrong("what the partition table keeps is not behind the image");
+        let (at, len) = (kept.at, Bytes(kept.bytes.len() as u64));
+        let fits = inside(at, kept.bytes.len(), record.medium);
+        if at < size || !fits || (Extent { at, len }).overlaps(region) {
+            return wrong(
+                "what the partition table keeps is not behind the image, or in the record's region",
+            );
         }
     }
     for part in &record.parts {
@@ -606,3 +613,6 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| one(self)).collect()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -273,6 +273,7 @@ fn a_record_of_another_image_is_not_taken() {
         assert_eq!(the_one(search(&medium, thorough)).record, new);
     }
     // And in its place.
+    medium.bytes.borrow_mut()[new.region.at.index().unwrap()..].fill(0);
     let new = record(&new_image, "New", 1);
     store(&medium, &new).unwrap();
     assert_eq!(the_one(search(&medium, false)).record, new);

@@ -332,7 +332,7 @@ impl Volume {
 fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
     let mut all = Vec::new();
     let table = Table::read(medium).ok();
-    for partition in table.iter().flat_map(|table| table.partitions()) {
+    for partition in table.iter().flat_map(Table::partitions) {
         let ours = matches!(partition.kind, Kind::Gpt(GPT_TYPE) | Kind::Mbr(MBR_TYPE));
         let at = if ours {
             partition.extent.at

@@ -14,6 +14,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use livestick::digest::hex;
 use livestick::read::{ReadAt, ReadError, Source};
 use livestick::record::place::{self, WriteAt};
 use livestick::record::{CHUNK, Change, Kept, REGION_GRAIN, Record, tree};
@@ -150,10 +151,6 @@ fn flip(path: &Path, at: u64) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 4], at).unwrap();
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

@@ -237,7 +237,10 @@ impl fmt::Display for Report {
         if let Some(sha256) = &self.sha256 {
             writeln!(f, "sha256     {sha256}")?;
         }
-        if let Some(published) = &self.published {
+        // Where there are links, it is one of them.
+        if let Some(published) = &self.published
+            && self.links.is_empty()
+        {
             writeln!(f, "digest     {published}")?;
         }
         if let Some(back) = &self.read_back {

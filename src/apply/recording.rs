@@ -17,8 +17,11 @@ use crate::disk::direct::{Medium, MediumError};
 use crate::patch::{After, Draft};
 use crate::plan::Plan;
 use crate::plan::record::PlannedRecord;
+use crate::published::Published;
 use crate::read::Source;
-use crate::record::{Change, EspFile, Kept, Origin, Part, Record, RecordedImage, place};
+use crate::record::{
+    Change, EspFile, Kept, Origin, OriginStanding, Part, Record, RecordedImage, place,
+};
 
 /// What is made zeros where a copy will be: its header, whatever the medium's sector.
 const BLANKED: usize = 4096;
@@ -76,7 +79,7 @@ pub fn record(
             label: plan.image.label.clone(),
             size: plan.image.size,
             sha256: sha256.context("the image has no SHA-256")?,
-            origin: Origin::default(),
+            origin: origin(&plan.image.published),
         },
         medium: plan.target.size,
         region: planned.region,
@@ -86,6 +89,19 @@ pub fn record(
         esp: esp_files(plan, planned, image),
         chunks: digests.chunks.clone(),
     })
+}
+
+/// What is known of the image's origin. The image has the published digests: it was compared before the first write.
+fn origin(published: &Published) -> Origin {
+    let standing = match published {
+        Published::NotAsked | Published::NotFound { .. } => OriginStanding::None,
+        signed if signed.is_signed() => OriginStanding::Signed,
+        Published::Given { .. } | Published::Listed { .. } => OriginStanding::Listed,
+    };
+    Origin {
+        standing,
+        words: published.to_string(),
+    }
 }
 
 /// The files of the EFI system partition as they are on the stick. Where it cannot be read as FAT there are none: that

@@ -28,7 +28,7 @@ pub fn judge(written: &Written) {
     let mut now = vec![0; image.len()];
     let stick = File::open(&written.path).unwrap();
     stick.read_exact_at(&mut now, 0).unwrap();
-    let (sum, restored) = (sha256(&now), sha256(&image));
+    let restored = sha256(&image);
 
     let listed = listed(written);
     for (i, &(from, to, media_check)) in listed.iter().enumerate() {

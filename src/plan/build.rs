@@ -21,7 +21,6 @@ use crate::plan::record::PlannedRecord;
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
 use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
-use crate::record::place;
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request, Wanted};
 use crate::table::{NewPartition, Use};
@@ -95,17 +94,12 @@ impl Planner<'_> {
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let mut new: Vec<NewPartition> = slots.iter().map(|slot| entry(slot, &ids)).collect();
-            let takes = image.table.takes(image.bytes(), new.len() + 1);
+            let takes = image.table.takes(image.bytes(), slots.len() + 1);
             let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
-            if let Some(record) = record.as_ref().filter(|_| room) {
-                new.push(NewPartition {
-                    extent: record.region,
-                    name: place::NAME.into(),
-                    what: Use::Record,
-                    unique: ids.uuid("record partition"),
-                });
-            }
+            let own = record.as_mut().filter(|_| room);
+            let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(&ids)).collect();
+            let first = new.len();
+            new.extend(slots.iter().map(|slot| entry(slot, &ids)));
             let added = image
                 .table
                 .add(&mut draft, self.size, &new)
@@ -119,13 +113,14 @@ impl Planner<'_> {
                     what: b.what.into(),
                 })
                 .collect();
-            if let Some(record) = &mut record {
-                record.number = added.numbers.get(slots.len()).copied();
+            if let Some(own) = own {
+                own.number = added.numbers.first().copied();
             }
             for (i, slot) in slots.iter().enumerate() {
                 let (_, _, kind) = persistence.wanted[i];
-                let number = added.numbers.get(i).copied().unwrap_or_default();
-                let partuuid = added.partuuids.get(i).cloned().unwrap_or_default();
+                let at = first + i;
+                let number = added.numbers.get(at).copied().unwrap_or_default();
+                let partuuid = added.partuuids.get(at).cloned().unwrap_or_default();
                 filesystems.push(self.filesystem(slot, kind, number, partuuid, &ids)?);
             }
             arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;

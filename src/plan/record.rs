@@ -5,8 +5,9 @@
 //! Rules:
 //!
 //! * It lies between the image and the first partition, and costs the partitions what it needs.
-//! * It gets a partition entry only where the table is changed anyway, and only one that nobody else needs: the last
-//!   number, and never one that would make logical partitions of the others.
+//! * It gets a partition entry only where the table is changed anyway, and only one that nobody else needs: never one
+//!   that would make logical partitions of the others. Its number is before theirs, for tools count on entries being
+//!   in the order of the medium.
 //! * A stick has no record where the medium ends too early; the plan says so.
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::patch::Patch;
 use crate::plan::Behind;
 use crate::plan::filesystem::Filesystem;
+use crate::plan::ids::Ids;
 use crate::record::{CHUNK, place};
-use crate::table::Table;
+use crate::table::{NewPartition, Table, Use};
 use crate::units::{Bytes, Extent};
 
 /// What is left free at the end of a medium whose table has no place of its own there: tools that repair a GPT put its
@@ -49,6 +51,16 @@ impl PlannedRecord {
             number: None,
             esp: table.esp().map(|esp| esp.extent),
         })
+    }
+
+    /// Its entry in the partition table.
+    pub fn entry(&self, ids: &Ids) -> NewPartition {
+        NewPartition {
+            extent: self.region,
+            name: place::NAME.into(),
+            what: Use::Record,
+            unique: ids.uuid("record partition"),
+        }
     }
 
     /// The same without a partition table that has its own idea of the end.

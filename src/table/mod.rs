@@ -205,9 +205,6 @@ impl Table {
     /// Enters `new` partitions in the table that counts, on a `draft` of the image this table was read from, for a
     /// medium of `medium` bytes. Without new partitions, a GPT is fitted to the medium and an MBR stays as it is.
     ///
-    /// They are numbered in the order in which they are given, and may lie in another one, unless some of them become
-    /// logical partitions.
-    ///
     /// To be called once per draft: what goes behind the image is not in the draft.
     pub fn add(
         &self,
@@ -216,13 +213,8 @@ impl Table {
         new: &[NewPartition],
     ) -> Result<Added, TableError> {
         let space = self.space(ReadAt::len(draft), medium, new.len())?;
-        let logical = space.gaps.iter().any(|gap| *gap > Bytes::ZERO);
-        let mut placed: Vec<_> = new.iter().zip(&space.gaps).collect();
-        if !logical {
-            placed.sort_by_key(|(partition, _)| partition.extent);
-        }
         let mut free = space.from;
-        for (partition, gap) in placed {
+        for (partition, gap) in new.iter().zip(&space.gaps) {
             let extent = partition.extent;
             let misplaced = |why| Err(TableError::Misplaced { extent, why });
             if extent.at.to_sector().is_none() || extent.len.to_sector().is_none() {
@@ -313,7 +305,7 @@ mod tests {
                 vec![new(four, four + Bytes(1))],
                 vec![new(four, Bytes::ZERO)],
                 vec![new(four, medium)],
-                vec![new(Bytes::mib(6), four), new(four, four)],
+                vec![new(Bytes::mib(8), four), new(four, four)],
                 vec![new(four, four), new(Bytes::mib(7), four)],
                 vec![new(Bytes(u64::MAX - 511), Bytes(512))],
             ];

@@ -89,6 +89,10 @@ fn between(written: &Written) {
         let at = number(&behind["at"]);
         taken.push((at, at + word(&behind["bytes"]).len() as u64 / 2));
     }
+    if let Some(region) = written.plan()["record"].get("region") {
+        let at = number(&region["at"]);
+        taken.push((at, at + number(&region["len"])));
+    }
     taken.sort_unstable();
     taken.push((written.size, written.size));
     let mut at = written.image_size();

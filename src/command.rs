@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
+mod sticks;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+pub use sticks::{extract, repair, verify};
 
 use crate::cli;
 use crate::disk::{self, System};

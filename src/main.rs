@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         Command::Inspect(options) => command::inspect(&options),
         Command::List(options) => command::list(&options),
         Command::Write(options) => command::write(&options),
+        Command::Verify(options) => command::verify(&options),
+        Command::Repair(options) => command::repair(&options),
+        Command::Extract(options) => command::extract(&options),
     })
 }
 

@@ -14,10 +14,10 @@
 pub mod copy;
 pub mod filesystem;
 pub mod flow;
-mod loopdev;
-mod opening;
-mod outcome;
-mod program;
+pub(crate) mod loopdev;
+pub(crate) mod opening;
+pub(crate) mod outcome;
+pub(crate) mod program;
 mod staging;
 pub mod verify;
 
@@ -137,7 +137,7 @@ impl End {
 }
 
 /// An error with its causes, none said twice: errors of this program name their source in their own text.
-fn told(error: &anyhow::Error) -> String {
+pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -180,7 +180,8 @@ impl Job<'_> {
 
     fn open_and_write(&mut self) -> Result<Report, End> {
         let image = opening::image(self.plan).map_err(End::Refused)?;
-        let medium = opening::target(self.plan, &System::real()).map_err(End::Refused)?;
+        let medium = opening::target(&self.plan.target, &self.plan.image.path, &System::real())
+            .map_err(End::Refused)?;
         self.created = self.plan.target.kind == Kind::NewFile;
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
@@ -200,7 +201,7 @@ impl Job<'_> {
         let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
         let verdict = outcome::verdict(&medium, self.plan.image.size, given);
         // After a failure too: the kernel must not go on showing what was there before.
-        Self::let_go(medium, &mut notes);
+        let_go(medium, &mut notes);
         let (copied, digests, _, made) = written?;
         let (plan, state) = (self.plan, self.state);
         Ok(outcome::report(
@@ -408,21 +409,6 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Closes the target and shows the kernel its new table.
-    fn let_go(medium: Medium, notes: &mut Vec<String>) {
-        let path = medium.path().to_owned();
-        let is_disk = medium.is_disk();
-        match medium.release() {
-            Ok(lock) => {
-                if is_disk && let Err(why) = rescan::rescan(&path) {
-                    notes.push(why);
-                }
-                drop(lock);
-            }
-            Err(error) => notes.push(error.to_string()),
-        }
-    }
-
     fn start(&mut self, work: Work) {
         self.current = self
             .steps
@@ -453,6 +439,21 @@ impl Job<'_> {
             total: self.total,
         });
         (self.sink)(Event::Finished { step: self.current });
+    }
+}
+
+/// Closes the target and shows the kernel its new table.
+pub(crate) fn let_go(medium: Medium, notes: &mut Vec<String>) {
+    let path = medium.path().to_owned();
+    let is_disk = medium.is_disk();
+    match medium.release() {
+        Ok(lock) => {
+            if is_disk && let Err(why) = rescan::rescan(&path) {
+                notes.push(why);
+            }
+            drop(lock);
+        }
+        Err(error) => notes.push(error.to_string()),
     }
 }
 

@@ -5,14 +5,24 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::disk::direct::Kind;
-use crate::plan::Plan;
 use crate::plan::target;
+use crate::plan::{Plan, PlannedTarget};
 use crate::refusal::Refusal;
 use crate::ui::escaped;
 
-/// Asks on the terminal; without one there is nobody to ask, which is a refusal.
+/// Asks before everything on the target is lost; without a terminal there is nobody to ask, which is a refusal.
 pub fn ask(plan: &Plan) -> Result<(), Refusal> {
     let planned = &plan.target;
+    let lost = format!(
+        "All data on {} ({}) will be lost.",
+        planned.path.display(),
+        planned.description
+    );
+    ask_to(&plan.to_string(), &lost, planned)
+}
+
+/// Asks for the name of the target, after saying what will be done and what it means.
+pub fn ask_to(plan: &str, meaning: &str, planned: &PlannedTarget) -> Result<(), Refusal> {
     if planned.kind == Kind::NewFile {
         // A new file: nothing is lost.
         return Ok(());
@@ -24,11 +34,7 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         )));
     }
     let name = target::name(&planned.path);
-    let question = format!(
-        "{plan}\nAll data on {} ({}) will be lost.\nType {name} to go on: ",
-        planned.path.display(),
-        planned.description
-    );
+    let question = format!("{plan}\n{meaning}\nType {name} to go on: ");
     let mut out = io::stderr().lock();
     let _ = out
         .write_all(escaped(&question, &['\n']).as_bytes())

@@ -25,6 +25,9 @@ _livestick() {
             livestick,list)
                 cmd="livestick__subcmd__list"
                 ;;
+            livestick,tui)
+                cmd="livestick__subcmd__tui"
+                ;;
             livestick,write)
                 cmd="livestick__subcmd__write"
                 ;;
@@ -37,6 +40,9 @@ _livestick() {
             livestick__subcmd__help,list)
                 cmd="livestick__subcmd__help__subcmd__list"
                 ;;
+            livestick__subcmd__help,tui)
+                cmd="livestick__subcmd__help__subcmd__tui"
+                ;;
             livestick__subcmd__help,write)
                 cmd="livestick__subcmd__help__subcmd__write"
                 ;;
@@ -47,7 +53,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write help"
+            opts="-h -V --help --version inspect list write tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -61,7 +67,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write help"
+            opts="inspect list write tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -116,6 +122,20 @@ _livestick() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        livestick__subcmd__help__subcmd__tui)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         livestick__subcmd__help__subcmd__write)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -146,6 +166,20 @@ _livestick() {
             ;;
         livestick__subcmd__list)
             opts="-h --json --loops --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__tui)
+            opts="-h --ascii --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

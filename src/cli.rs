@@ -22,9 +22,9 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(name = "livestick", version, after_help = AFTER, max_term_width = 80)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without it the terminal interface opens.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What to do.
@@ -48,6 +48,23 @@ pub enum Command {
     /// Get the original image back from a stick, byte for byte
     #[command(after_help = AFTER)]
     Extract(Extract),
+    /// Choose, size, review, write and report in the terminal interface
+    #[command(after_help = AFTER)]
+    Tui(Tui),
+}
+
+/// `livestick tui`.
+#[derive(Debug, Args)]
+pub struct Tui {
+    /// The live image (ISO file), or a folder to look for one
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub image: Option<PathBuf>,
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: Option<PathBuf>,
+    /// Draw with ASCII only
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 /// `livestick inspect`.

@@ -3,9 +3,11 @@
 
 mod sticks;
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::CommandFactory;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use sticks::{extract, repair, verify};
@@ -22,7 +24,7 @@ use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
 use crate::ui::json::{self, Json};
 use crate::ui::plain::Plain;
-use crate::ui::{confirm, facts, say, warn};
+use crate::ui::{confirm, facts, say, tui, warn};
 
 /// `livestick inspect`.
 pub fn inspect(options: &cli::Inspect) -> Result<(), Exit> {
@@ -91,6 +93,25 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
         Ok(report) => Err(report.exit),
         Err(failure) => Err(failure.exit),
     }
+}
+
+/// `livestick tui`.
+pub fn interface(options: &cli::Tui) -> Result<(), Exit> {
+    tui::open(&tui::Options {
+        image: options.image.clone(),
+        target: options.target.clone(),
+        ascii: options.ascii,
+    })
+}
+
+/// `livestick` alone: the terminal interface, or the help where there is no terminal to open it on.
+pub fn interface_or_help() -> Result<(), Exit> {
+    if tui::possible() {
+        return tui::open(&tui::Options::default());
+    }
+    let help = cli::Cli::command().render_help().to_string();
+    let _ = io::stderr().lock().write_all(help.as_bytes());
+    Err(Exit::Usage)
 }
 
 /// From a request to a plan: looks at the image and the target, and decides.

@@ -33,12 +33,14 @@ fn main() -> ExitCode {
         }
     };
     status(match cli.command {
-        Command::Inspect(options) => command::inspect(&options),
-        Command::List(options) => command::list(&options),
-        Command::Write(options) => command::write(&options),
-        Command::Verify(options) => command::verify(&options),
-        Command::Repair(options) => command::repair(&options),
-        Command::Extract(options) => command::extract(&options),
+        None => command::interface_or_help(),
+        Some(Command::Inspect(options)) => command::inspect(&options),
+        Some(Command::List(options)) => command::list(&options),
+        Some(Command::Write(options)) => command::write(&options),
+        Some(Command::Tui(options)) => command::interface(&options),
+        Some(Command::Verify(options)) => command::verify(&options),
+        Some(Command::Repair(options)) => command::repair(&options),
+        Some(Command::Extract(options)) => command::extract(&options),
     })
 }
 

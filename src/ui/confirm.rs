@@ -48,3 +48,35 @@ pub fn ask_to(plan: &str, meaning: &str, planned: &PlannedTarget) -> Result<(), 
         "'{name}' was not typed; nothing was written"
     )))
 }
+/// The word that has to be typed before `target` is written: the name of a file, the longest word of a disk's model,
+/// or its size as sold where it has no model.
+pub fn word(target: &PlannedTarget) -> String {
+    if target.kind != Kind::Disk {
+        return target::name(&target.path);
+    }
+    let model = target
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.model.as_deref());
+    let words = model
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_alphanumeric());
+    let mut best = "";
+    for word in words {
+        if word.len() > best.len() {
+            best = word;
+        }
+    }
+    if best.len() >= 3 {
+        best.to_owned()
+    } else {
+        target.size.decimal().replace(' ', "")
+    }
+}
+
+/// Whether `typed` is that word; capitals and blanks do not matter.
+pub fn is_word(typed: &str, target: &PlannedTarget) -> bool {
+    let bare = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
+    let typed = bare(typed);
+    !typed.is_empty() && typed == bare(&word(target))
+}

@@ -485,12 +485,6 @@ fn report(plan: Plan, after: After, host: &Host, cancel: &AtomicBool) -> Result<
         let link = found.report.links.iter().find(|link| link.name == name);
         report.links.extend(link.cloned());
     }
-    let count = rewrites.len();
-    let s = if count == 1 {
-        "range was"
-    } else {
-        "ranges were"
-    };
     let rest = Findings {
         damage: &damage,
         links: &report.links,
@@ -500,30 +494,7 @@ fn report(plan: Plan, after: After, host: &Host, cancel: &AtomicBool) -> Result<
         zeros: &[],
     }
     .verdict();
-    report.diagnosis = Some(if !after.still.is_empty() {
-        Diagnosis {
-            cause: Cause::Incurable,
-            says: format!(
-                "not cured: {} of {count} {s} written again in vain",
-                after.still.len()
-            ),
-            next: "replace the stick".into(),
-        }
-    } else if matches!(rest.cause, Cause::Sound | Cause::Unproven) {
-        Diagnosis {
-            cause: Cause::Cured,
-            says: format!("cured: {count} {s} written again and read back"),
-            next: "if it happens again replace the stick".into(),
-        }
-    } else {
-        Diagnosis {
-            says: format!(
-                "cured: {count} {s} written again and read back; {}",
-                rest.says
-            ),
-            ..rest
-        }
-    });
+    report.diagnosis = Some(verdict_after(rest, rewrites.len(), after.still.len()));
     report.exit = if damage.is_empty() && chain::holds(&report.links) {
         Exit::Verified
     } else {
@@ -533,4 +504,32 @@ fn report(plan: Plan, after: After, host: &Host, cancel: &AtomicBool) -> Result<
     report.state = StickState::Complete;
     report.notes = after.notes;
     Ok(report)
+}
+
+/// The verdict, if of `count` ranges that were written again `still` are wrong, and `rest` is that of everything else.
+fn verdict_after(rest: Diagnosis, count: usize, still: usize) -> Diagnosis {
+    let ranges = if count == 1 {
+        "range was"
+    } else {
+        "ranges were"
+    };
+    if still > 0 {
+        return Diagnosis {
+            cause: Cause::Incurable,
+            says: format!("not cured: {still} of {count} {ranges} written again in vain"),
+            next: "replace the stick".into(),
+        };
+    }
+    let cured = format!("cured: {count} {ranges} written again and read back");
+    match rest.cause {
+        Cause::Sound | Cause::Unproven => Diagnosis {
+            cause: Cause::Cured,
+            says: cured,
+            next: "if it happens again replace the stick".into(),
+        },
+        _ => Diagnosis {
+            says: format!("{cured}; {}", rest.says),
+            ..rest
+        },
+    }
 }

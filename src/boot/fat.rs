@@ -166,22 +166,12 @@ fn look(disk: &dyn ReadAt, mut pieces: Option<&mut Vec<Piece>>) -> Result<Volume
             pieces.push(sectors(root_at, data_at, "the root directory"));
         }
     }
-    let mut active = 0;
-    let mut root = None;
-    if wide {
-        // Bit 7: only the table of this number is in use.
-        let flags = u16_at(&boot, 40);
-        active = if flags & 0x80 == 0 { 0 } else { flags & 15 };
-        let info = u16_at(&boot, 48);
-        let backup = u16_at(&boot, 50);
-        if active >= tables || u16_at(&boot, 42) != 0 || info >= reserved || backup >= reserved {
-            return Err(wrong(
-                40,
-                "the FAT32 fields of the boot sector contradict the others",
-            ));
-        }
-        root = Some(u32_at(&boot, 44));
-    }
+    let (active, root) = if wide {
+        let (active, root) = wide_fields(&boot, tables, reserved)?;
+        (active, Some(root))
+    } else {
+        (0, None)
+    };
     let mut table = Table {
         disk,
         width,
@@ -206,6 +196,22 @@ fn look(disk: &dyn ReadAt, mut pieces: Option<&mut Vec<Piece>>) -> Result<Volume
         cluster: table.cluster,
         free: table.free()?,
     })
+}
+
+/// The fields that only a FAT32 has: the number of the table that counts, and where the root directory begins.
+fn wide_fields(boot: &[u8], tables: u32, reserved: u32) -> Result<(u32, u32), ReadError> {
+    // Bit 7: only the table of this number is in use.
+    let flags = u16_at(boot, 40);
+    let active = if flags & 0x80 == 0 { 0 } else { flags & 15 };
+    let info = u16_at(boot, 48);
+    let backup = u16_at(boot, 50);
+    if active >= tables || u16_at(boot, 42) != 0 || info >= reserved || backup >= reserved {
+        return Err(wrong(
+            40,
+            "the FAT32 fields of the boot sector contradict the others",
+        ));
+    }
+    Ok((active, u32_at(boot, 44)))
 }
 
 impl Table<'_> {

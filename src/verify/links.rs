@@ -235,11 +235,11 @@ impl Chain<'_> {
             .iter()
             .all(|place| place.ends_with("(EFI system partition)"));
         if wrong.is_empty() || (only_esp && self.esp.files_intact) {
-            let mut result = "kernel, initrd and menus are as written".to_owned();
-            if !record.esp.is_empty() {
-                let files = count(record.esp.len(), "file");
-                result += &format!(", and {files} of the EFI system partition");
-            }
+            let files = match record.esp.len() {
+                0 => String::new(),
+                files => format!(", and {} of the EFI system partition", count(files, "file")),
+            };
+            let result = format!("kernel, initrd and menus are as written{files}");
             let how = if wrong.is_empty() {
                 "part of the image".to_owned()
             } else {

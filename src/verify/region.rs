@@ -315,7 +315,7 @@ impl Reader<'_> {
     fn note(&mut self, extent: Extent, why: &str) {
         match self.unreadable.last_mut() {
             Some((last, known)) if last.end() == extent.at && known == why => {
-                last.len += extent.len
+                last.len += extent.len;
             }
             _ => self.unreadable.push((extent, why.to_owned())),
         }
@@ -373,4 +373,4 @@ pub fn right(
     })
 }
 
-const _: () = assert!(CHUNK as u64 % MIB == 0 && record::CHUNK.0 == MIB);
+const _: () = assert!((CHUNK as u64).is_multiple_of(MIB) && record::CHUNK.0 == MIB);

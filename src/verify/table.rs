@@ -75,7 +75,8 @@ fn table(subject: &Subject, tables: &mut Tables) {
         Ok(()) => tables.what += ", primary and backup sound",
         // The published table of a plain stick may name a backup that the image does not have, or another one's end.
         Err(why) if subject.record.as_ref().is_none_or(|r| r.kept.is_empty()) => {
-            tables.what += &format!(", primary sound, {why}");
+            let what = &tables.what;
+            tables.what = format!("{what}, primary sound, {why}");
         }
         Err(why) => tables.faults.push(why),
     }

@@ -14,8 +14,10 @@ Exit status:
   2    the command line makes no sense
   3    refused; nothing was written
   4    the image is damaged or does not match; nothing was written
-  5    writing failed; a stick that was being written is left blank
-  6    verification failed, or could not be proven
+  5    reading or writing failed; a stick that was being written is left
+       blank
+  6    verification failed or could not be proven, or the stick does not
+       have the size it claims
   130  cancelled; a stick that was being written is left blank";
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
@@ -48,6 +50,9 @@ pub enum Command {
     /// Get the original image back from a stick, byte for byte
     #[command(after_help = AFTER)]
     Extract(Extract),
+    /// Find out whether a stick has the size it claims
+    #[command(after_help = AFTER)]
+    Probe(Probe),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = AFTER)]
     Tui(Tui),
@@ -90,6 +95,33 @@ pub struct List {
     /// Show loop devices too
     #[arg(long)]
     pub loops: bool,
+}
+
+/// `livestick probe`.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
+pub struct Probe {
+    /// The stick: a whole disk such as /dev/sdb
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// Write and read everything, so that nothing can hide; all data is lost
+    #[arg(long)]
+    pub full: bool,
+    /// Do not ask before anything is written
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the stick
+    #[arg(long)]
+    pub unmount: bool,
+    /// Probe a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+    /// Give progress and result as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A filesystem, as a word of the command line.
@@ -162,6 +194,12 @@ pub struct Write {
     /// Write to a disk that does not look like a stick: its serial, or its path if it has none
     #[arg(long, value_name = "ID")]
     pub allow_disk: Option<String>,
+    /// Do not probe whether the stick has the size it claims
+    #[arg(long, conflicts_with = "capacity_probe")]
+    pub no_capacity_probe: bool,
+    /// Probe it also if it does not look like a stick
+    #[arg(long)]
+    pub capacity_probe: bool,
     /// Give the plan, the events and the report as JSON, one object a line
     #[arg(long)]
     pub json: bool,
@@ -308,6 +346,11 @@ impl Write {
             unmount: self.unmount,
             allow_disk: self.allow_disk.clone(),
             seed: self.seed.clone(),
+            probe: match (self.capacity_probe, self.no_capacity_probe) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
         })
     }
 }

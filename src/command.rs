@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use sticks::{extract, repair, verify};
 
+use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{self, System};
 use crate::event::Event;
@@ -89,6 +90,42 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
         ));
     }
     match privilege::write(&plan, &host, &cancel, &mut sink) {
+        Ok(report) if report.exit == Exit::Verified => Ok(()),
+        Ok(report) => Err(report.exit),
+        Err(failure) => Err(failure.exit),
+    }
+}
+
+/// `livestick probe`.
+pub fn probe(options: &cli::Probe) -> Result<(), Exit> {
+    let refused = |refusal: Refusal| refused(&refusal, options.json);
+    let request = Request {
+        target: options.target.clone(),
+        unmount: options.unmount,
+        allow_disk: options.allow_disk.clone(),
+        ..Request::default()
+    };
+    let target = target::look(&request, &System::real()).map_err(refused)?;
+    let job = Job::new(target, options.full).map_err(refused)?;
+    privilege::may_write(&job.target).map_err(refused)?;
+    if !options.yes {
+        confirm::ask_to_probe(&job).map_err(refused)?;
+    }
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Without the handler the signal would leave marks behind.
+        signal_hook::flag::register(signal, Arc::clone(&cancel))
+            .map_err(|error| refused(Refusal::Host(format!("taking signals: {error}"))))?;
+    }
+    let (mut json, mut plain) = (Json::default(), Plain::default());
+    let mut sink = |event: Event| {
+        if options.json {
+            json.event(&event);
+        } else {
+            plain.event(&event);
+        }
+    };
+    match job.run(&Host::look(), &cancel, &mut sink) {
         Ok(report) if report.exit == Exit::Verified => Ok(()),
         Ok(report) => Err(report.exit),
         Err(failure) => Err(failure.exit),

@@ -338,7 +338,7 @@ fn write(
     steps.start(Work::Rewrite);
     let system = System::real();
     let image = verify::open_image(&plan.image).map_err(|why| verify::refused(&why))?;
-    let medium = opening::target(&plan.target, &plan.image, &system)
+    let medium = opening::target(&plan.target, Some(&plan.image), &system)
         .map_err(|error| fail(Exit::Refused, &error))?;
     for rewrite in &plan.rewrites {
         if cancel.load(Ordering::Relaxed) {

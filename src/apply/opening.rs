@@ -44,8 +44,12 @@ pub fn image(plan: &Plan) -> anyhow::Result<File> {
 }
 
 /// Locks and opens the target, and makes sure that it is what the plan saw. A file that was made for this and cannot
-/// be used is taken away again. `image` is the file that is written, which must not be on the target.
-pub fn target(target: &PlannedTarget, image: &Path, system: &System) -> anyhow::Result<Medium> {
+/// be used is taken away again. `image`: where the image of the job is, if it has one.
+pub fn target(
+    target: &PlannedTarget,
+    image: Option<&Path>,
+    system: &System,
+) -> anyhow::Result<Medium> {
     if let Some(pinned) = &target.identity {
         let mounted = still(target, image, pinned, &target.unmount, system)?;
         mounts::unmount(&mounted)?;
@@ -62,7 +66,7 @@ pub fn target(target: &PlannedTarget, image: &Path, system: &System) -> anyhow::
 /// Whether the open target is the one the plan was made for.
 fn ready(
     target: &PlannedTarget,
-    image: &Path,
+    image: Option<&Path>,
     medium: &Medium,
     system: &System,
 ) -> anyhow::Result<()> {
@@ -93,7 +97,7 @@ fn ready(
 /// of `lifted`; gives those mounts.
 fn still(
     target: &PlannedTarget,
-    image: &Path,
+    image: Option<&Path>,
     pinned: &Identity,
     lifted: &[PathBuf],
     system: &System,
@@ -113,7 +117,10 @@ fn still(
             shown(point)
         );
     }
-    let protected = Protected::image(image, system)?;
+    let protected = match image {
+        Some(image) => Protected::image(image, system)?,
+        None => Protected::default(),
+    };
     match (
         disk.standing_unmounted(&protected, Vec::new()),
         target.stick,

@@ -125,7 +125,8 @@ pub fn repair(options: &cli::Repair) -> Result<(), Exit> {
         return Ok(());
     }
     if plan.writes() && !options.yes {
-        confirm::ask_to(&plan.to_string(), &plan.meaning(), &plan.target)
+        let what = format!("{plan}\n{}", plan.meaning());
+        confirm::type_name(&plan.target, &what)
             .map_err(|refusal| refused(&refusal, options.json))?;
     }
     let ended = repair::run(plan, &host, &cancel, &mut sink);

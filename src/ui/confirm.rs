@@ -4,29 +4,48 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use crate::capacity::job::Job;
 use crate::disk::direct::Kind;
 use crate::plan::target;
 use crate::plan::{Plan, PlannedTarget};
 use crate::refusal::Refusal;
 use crate::ui::escaped;
 
-/// Asks before everything on the target is lost; without a terminal there is nobody to ask, which is a refusal.
+/// Asks on the terminal; without one there is nobody to ask, which is a refusal.
 pub fn ask(plan: &Plan) -> Result<(), Refusal> {
     let planned = &plan.target;
-    let lost = format!(
-        "All data on {} ({}) will be lost.",
-        planned.path.display(),
-        planned.description
-    );
-    ask_to(&plan.to_string(), &lost, planned)
-}
-
-/// Asks for the name of the target, after saying what will be done and what it means.
-pub fn ask_to(plan: &str, meaning: &str, planned: &PlannedTarget) -> Result<(), Refusal> {
     if planned.kind == Kind::NewFile {
         // A new file: nothing is lost.
         return Ok(());
     }
+    let what = format!(
+        "{plan}\nAll data on {} ({}) will be lost.",
+        planned.path.display(),
+        planned.description
+    );
+    type_name(planned, &what)
+}
+
+/// Asks on the terminal before a disk is probed.
+pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
+    let planned = &job.target;
+    let (path, description) = (planned.path.display(), &planned.description);
+    let what = if job.full {
+        let now = planned.now.join("\n  ");
+        format!(
+            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n  {now}\nAll data on it will be lost."
+        )
+    } else {
+        format!(
+            "On {path} ({description})\n{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+            job.probe
+        )
+    };
+    type_name(planned, &what)
+}
+
+/// Says what will happen, and takes the target's name for a yes.
+pub fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
     if !io::stdin().is_terminal() {
         return Err(Refusal::Target(format!(
             "writing over {} needs a yes, and there is no terminal to ask on; add --yes",
@@ -34,7 +53,7 @@ pub fn ask_to(plan: &str, meaning: &str, planned: &PlannedTarget) -> Result<(), 
         )));
     }
     let name = target::name(&planned.path);
-    let question = format!("{plan}\n{meaning}\nType {name} to go on: ");
+    let question = format!("{what}\nType {name} to go on: ");
     let mut out = io::stderr().lock();
     let _ = out
         .write_all(escaped(&question, &['\n']).as_bytes())

@@ -65,6 +65,8 @@ impl Pace {
         let at_work = self.steps.get(step)?.work;
         let rate = self.rate(done, now);
         let write = match at_work {
+            // Marks tell nothing about how fast an image goes.
+            Work::Probe => self.write?,
             // Making a filesystem moves few bytes and takes its time: that is no speed of the stick.
             work if reading(work) || matches!(work, Work::Format { .. }) => self.write.or(rate)?,
             _ => rate.or(self.write)?,

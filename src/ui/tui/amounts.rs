@@ -410,6 +410,7 @@ impl Amounts {
             unmount: target.unmount,
             allow_disk: target.allow.clone(),
             seed: None,
+            probe: None,
         }
     }
 }

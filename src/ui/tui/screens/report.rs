@@ -112,6 +112,9 @@ impl Page {
         if let Some(image) = &report.image {
             self.row("image", image, plain);
         }
+        if let Some(capacity) = &report.capacity {
+            self.row("capacity", &capacity.sentence(), Style::new());
+        }
         if let Some(back) = &report.read_back {
             self.read_back(back);
         }
@@ -211,7 +214,10 @@ impl Page {
             look.warning(),
         );
         let next = match (failure.exit, failure.state) {
-            (_, StickState::Untouched) => "nothing has to be repaired; press w to choose again",
+            (Exit::Counterfeit, _) => "return it, and press w to choose another one",
+            (_, StickState::Untouched | StickState::Restored) => {
+                "nothing has to be repaired; press w to choose again"
+            }
             (Exit::Cancelled, _) => "press w to write it after all; until then it holds nothing",
             (Exit::NotVerified, _) => {
                 "press w to write it again; if it fails again, take another stick: this one does not keep what it is given"

@@ -237,11 +237,13 @@ fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width).saturating_sub(8).min(60);
     let state = match job.work() {
         None | Some(Work::Blank) if !job.begun => StickState::Untouched,
+        Some(Work::Probe) => StickState::Restored,
         Some(Work::FirstMib) => StickState::Unknown,
         _ => StickState::Blank,
     };
     let text = match state {
         StickState::Untouched => "Nothing was written yet.".to_owned(),
+        StickState::Restored => "If you stop now, all marks are taken back: the stick will be as it was.".into(),
         StickState::Unknown => "The last step is at work: if it is stopped now, write the stick again.".into(),
         _ => "If you stop now, the stick will be blank: it has no partition table then and does not boot.".into(),
     };

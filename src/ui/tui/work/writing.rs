@@ -38,11 +38,14 @@ impl Told {
             }
             // The first MiB decides what a stick is.
             Event::Started { step } => match self.work(*step) {
-                Some(Work::Blank | Work::FirstMib) => self.state = Some(StickState::Unknown),
+                Some(Work::Blank | Work::FirstMib | Work::Probe) => {
+                    self.state = Some(StickState::Unknown);
+                }
                 Some(Work::Rewrite) => self.state = Some(StickState::Partly),
                 _ => {}
             },
             Event::Finished { step } => match self.work(*step) {
+                Some(Work::Probe) => self.state = Some(StickState::Restored),
                 Some(Work::Blank) => self.state = Some(StickState::Blank),
                 Some(Work::FirstMib) => self.state = Some(StickState::Complete),
                 _ => {}

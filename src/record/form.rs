@@ -1,0 +1,608 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The record as bytes: one copy of it, as it lies on a stick. `livestick-record(5)` says the same for other programs.
+//!
+//! Rules:
+//!
+//! * A header of 128 bytes, then sections. All numbers are little endian; nothing is compressed.
+//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind it: so a copy that was
+//!   torn, cut or edited is no record, whatever is in it.
+//! * What is new in a minor version is a section of its own, and a reader skips sections that it does not know. What
+//!   was there keeps its meaning, or the major version grows.
+//! * A copy says where it lies, so that bytes that look like a record inside somebody's file are none.
+//! * No length is trusted, and what the numbers say is compared: a digest proves that nobody slipped, not that nobody
+//!   lied.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::record::{
+    CHUNK, Change, EspFile, Kept, Origin, OriginStanding, Part, REGION_GRAIN, Record,
+    RecordedImage, Sha256Sum, tree,
+};
+use crate::units::{Bytes, Extent, MIB};
+
+/// The first bytes of a copy.
+pub const MAGIC: &[u8; 16] = b"LIVESTICK-RECORD";
+/// What this program reads and writes.
+pub const MAJOR: u16 = 1;
+/// What this program writes; it reads every minor version of its major one.
+pub const MINOR: u16 = 0;
+/// How long a header is.
+pub const HEADER: usize = 128;
+/// A header may grow, to this at most.
+const LONGEST_HEADER: usize = 4096;
+/// A copy that says it is longer is none: its chunks would be those of an image of 500 GB.
+pub const LONGEST: u64 = 16 * MIB;
+/// A copy's place is a multiple of this long.
+pub const PLACE_GRAIN: Bytes = Bytes::mib(1);
+
+/// Where the fields of the header are.
+mod field {
+    pub const MAJOR: usize = 16;
+    pub const MINOR: usize = 18;
+    pub const HEADER: usize = 20;
+    pub const GENERATION: usize = 24;
+    pub const LENGTH: usize = 32;
+    pub const HERE: usize = 40;
+    pub const OTHER: usize = 48;
+    pub const SECTIONS: usize = 56;
+    pub const BODY_DIGEST: usize = 64;
+    pub const HEADER_DIGEST: usize = 96;
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormError {
+    /// They do not start like one.
+    #[error("there is no record")]
+    Absent,
+    /// The record is of a form that this program does not know.
+    #[error(
+        "the record was written by a newer livestick (form {major}.{minor}, this one reads {MAJOR}); use that one"
+    )]
+    NewerVersion {
+        /// Its major version.
+        major: u16,
+        /// Its minor version.
+        minor: u16,
+    },
+    /// It is torn, cut, edited, or contradicts itself.
+    #[error("the record is damaged {at} bytes from its start: {why}")]
+    Damaged {
+        /// Offset from the start of the copy.
+        at: Bytes,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What the header of a copy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The minor version of the form.
+    pub minor: u16,
+    /// How long the header is.
+    pub header: usize,
+    /// The record's generation.
+    pub generation: u64,
+    /// How long the whole copy is.
+    pub length: usize,
+    /// Where this copy lies.
+    pub here: Bytes,
+    /// Where the other one lies.
+    pub other: Bytes,
+    sections: u32,
+    body: Sha256Sum,
+}
+
+/// How long a copy of a record will be whose texts and ranges are those of `record` and whose image has that size,
+/// rounded up to whole [`PLACE_GRAIN`]s: half of the region.
+pub fn place_of(record: &Record) -> Bytes {
+    let chunks = record.image.size.0.div_ceil(CHUNK.0);
+    let missing = chunks
+        .saturating_sub(record.chunks.len() as u64)
+        .saturating_mul(32);
+    Bytes((encode(record, Bytes::ZERO, Bytes::ZERO).len() as u64).saturating_add(missing))
+        .align_up(PLACE_GRAIN)
+}
+
+/// One copy of `record`, to lie at `here` while the other one lies at `other`.
+pub fn encode(record: &Record, here: Bytes, other: Bytes) -> Vec<u8> {
+    let mut out = vec![0; HEADER];
+    let mut sections = 0_u32;
+    let mut section = |tag: &[u8; 4], payload: Writer| {
+        sections += 1;
+        out.extend(tag);
+        // A section is far below 4 GiB: what goes in was bounded when it was read.
+        out.extend(
+            u32::try_from(payload.0.len())
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
+        out.extend(payload.0);
+        out.resize(out.len().next_multiple_of(8), 0);
+    };
+    let image = &record.image;
+    section(b"TOOL", Writer::default().text(&record.tool));
+    section(b"TIME", Writer::default().u64(record.written));
+    let origin = match image.origin.standing {
+        OriginStanding::None => 0,
+        OriginStanding::Listed => 1,
+        OriginStanding::Signed => 2,
+    };
+    section(
+        b"IMAG",
+        Writer::default()
+            .u64(image.size.0)
+            .raw(&image.sha256)
+            .u32(origin)
+            .text(&image.name)
+            .text(&image.label)
+            .text(&image.origin.words),
+    );
+    section(
+        b"MEDI",
+        Writer::default().u64(record.medium.0).extent(record.region),
+    );
+    section(
+        b"CHNG",
+        Writer::list(&record.changes, |w, change| {
+            w.u64(change.at.0)
+                .bytes(&change.before)
+                .bytes(&change.after)
+                .text(&change.why)
+        }),
+    );
+    section(
+        b"KEPT",
+        Writer::list(&record.kept, |w, kept| {
+            w.u64(kept.at.0).bytes(&kept.bytes).text(&kept.what)
+        }),
+    );
+    section(
+        b"PART",
+        Writer::list(&record.parts, |w, part| {
+            w.extent(part.extent)
+                .u32(part.number)
+                .raw(part.uuid.as_bytes())
+                .text(&part.purpose)
+                .text(&part.kind)
+                .text(&part.partuuid)
+        }),
+    );
+    section(
+        b"ESPF",
+        Writer::list(&record.esp, |w, file| {
+            w.u64(file.size.0).raw(&file.sha256).text(&file.path)
+        }),
+    );
+    let chunk = u32::try_from(CHUNK.0).unwrap_or(u32::MAX);
+    section(
+        b"CHNK",
+        record.chunks.iter().fold(
+            Writer::default().u32(chunk).u32(count(record.chunks.len())),
+            |w, digest| w.raw(digest),
+        ),
+    );
+    section(b"ROOT", Writer::default().raw(&record.root()));
+
+    let (header, body) = out.split_at_mut(HEADER);
+    let length = (HEADER + body.len()) as u64;
+    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, MAGIC);
+    put(field::MAJOR, &MAJOR.to_le_bytes());
+    put(field::MINOR, &MINOR.to_le_bytes());
+    put(field::HEADER, &count(HEADER).to_le_bytes());
+    put(field::GENERATION, &record.generation.to_le_bytes());
+    put(field::LENGTH, &length.to_le_bytes());
+    put(field::HERE, &here.0.to_le_bytes());
+    put(field::OTHER, &other.0.to_le_bytes());
+    put(field::SECTIONS, &sections.to_le_bytes());
+    put(field::BODY_DIGEST, &Sha256::digest(&*body));
+    let seal = Sha256::digest(&header[..field::HEADER_DIGEST]);
+    header[field::HEADER_DIGEST..].copy_from_slice(&seal);
+    out
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Reads and checks the header at the start of `bytes`, of which it needs [`HEADER`].
+pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
+    if !bytes.starts_with(MAGIC) {
+        return Err(FormError::Absent);
+    }
+    let Some(head) = bytes.first_chunk::<HEADER>() else {
+        return Err(damaged(bytes.len(), "it ends inside its header"));
+    };
+    let mut fields = Reader::new(&head[field::MAJOR..field::HEADER_DIGEST], field::MAJOR);
+    let (major, minor) = (fields.u16()?, fields.u16()?);
+    let sealed = Sha256::digest(&head[..field::HEADER_DIGEST])[..] == head[field::HEADER_DIGEST..];
+    if major > MAJOR {
+        // Its header may be sealed in another way, so the seal is not looked at.
+        return Err(FormError::NewerVersion { major, minor });
+    }
+    if !sealed {
+        return Err(damaged(0, "the digest of its header is another one"));
+    }
+    if major != MAJOR {
+        return Err(damaged(field::MAJOR, "there is no form of that number"));
+    }
+    let header = index(u64::from(fields.u32()?));
+    let generation = fields.u64()?;
+    let length = fields.u64()?;
+    let (here, other) = (Bytes(fields.u64()?), Bytes(fields.u64()?));
+    let sections = fields.u32()?;
+    fields.u32()?;
+    let body = fields.array()?;
+    if !(HEADER..=LONGEST_HEADER).contains(&header) || !header.is_multiple_of(8) {
+        return Err(damaged(
+            field::HEADER,
+            "its header has an impossible length",
+        ));
+    }
+    if length > LONGEST || length < header as u64 {
+        return Err(damaged(field::LENGTH, "it has an impossible length"));
+    }
+    Ok(Header {
+        minor,
+        header,
+        generation,
+        length: index(length),
+        here,
+        other,
+        sections,
+        body,
+    })
+}
+
+/// Reads one copy. What follows it in `bytes` is not looked at.
+///
+/// Errors: [`FormError`]; never a panic, and no more memory than some times `bytes`.
+pub fn decode(bytes: &[u8]) -> Result<(Header, Record), FormError> {
+    let header = header(bytes)?;
+    let Some(body) = bytes.get(header.header..header.length) else {
+        return Err(damaged(bytes.len(), "it ends before its length"));
+    };
+    if Sha256::digest(body)[..] != header.body {
+        let why = "the digest of what follows the header is another one";
+        return Err(damaged(header.header, why));
+    }
+    let record = sections(body, &header)?;
+    sound(&record, &header)?;
+    Ok((header, record))
+}
+
+fn damaged(at: usize, why: impl Into<String>) -> FormError {
+    FormError::Damaged {
+        at: Bytes(at as u64),
+        why: why.into(),
+    }
+}
+
+/// The sections that are known, in whatever order they stand.
+fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
+    const TAGS: [&[u8; 4]; 10] = [
+        b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
+    ];
+    let mut found: [Option<Reader<'_>>; 10] = [const { None }; 10];
+    let mut all = Reader::new(body, header.header);
+    for _ in 0..header.sections {
+        let at = all.at;
+        let tag: [u8; 4] = all.array()?;
+        let len = index(u64::from(all.u32()?));
+        let start = all.at;
+        let payload = all.take(len)?;
+        if all
+            .take(len.next_multiple_of(8) - len)?
+            .iter()
+            .any(|b| *b != 0)
+        {
+            return Err(damaged(start + len, "a section is not padded with zeros"));
+        }
+        let Some(place) = TAGS.iter().position(|known| **known == tag) else {
+            continue;
+        };
+        if found[place].replace(Reader::new(payload, start)).is_some() {
+            return Err(damaged(
+                at,
+                format!("the section {} is there twice", name(tag)),
+            ));
+        }
+    }
+    if !all.rest.is_empty() {
+        return Err(damaged(all.at, "there is more behind its last section"));
+    }
+    let mut next = found.into_iter().zip(TAGS);
+    let mut section = || match next.next() {
+        Some((Some(reader), _)) => Ok(reader),
+        Some((None, tag)) => Err(damaged(
+            header.length,
+            format!("the section {} is missing", name(*tag)),
+        )),
+        None => Err(damaged(header.length, "a section is missing")),
+    };
+    let tool = section()?.whole(Reader::text)?;
+    let written = section()?.whole(Reader::u64)?;
+    let image = section()?.whole(|r| {
+        Ok(RecordedImage {
+            size: Bytes(r.u64()?),
+            sha256: r.array()?,
+            origin: Origin {
+                standing: match r.u32()? {
+                    0 => OriginStanding::None,
+                    1 => OriginStanding::Listed,
+                    2 => OriginStanding::Signed,
+                    _ => {
+                        return Err(damaged(
+                            r.at - 4,
+                            "the image's origin has an unknown standing",
+                        ));
+                    }
+                },
+                words: String::new(),
+            },
+            name: r.text()?,
+            label: r.text()?,
+        })
+        .and_then(|mut image| {
+            image.origin.words = r.text()?;
+            Ok(image)
+        })
+    })?;
+    let (medium, region) = section()?.whole(|r| Ok((Bytes(r.u64()?), r.extent()?)))?;
+    let changes = section()?.whole(|r| {
+        r.list(20, |r| {
+            Ok(Change {
+                at: Bytes(r.u64()?),
+                before: r.bytes()?,
+                after: r.bytes()?,
+                why: r.text()?,
+            })
+        })
+    })?;
+    let kept = section()?.whole(|r| {
+        r.list(16, |r| {
+            Ok(Kept {
+                at: Bytes(r.u64()?),
+                bytes: r.bytes()?,
+                what: r.text()?,
+            })
+        })
+    })?;
+    let parts = section()?.whole(|r| {
+        r.list(48, |r| {
+            Ok(Part {
+                extent: r.extent()?,
+                number: r.u32()?,
+                uuid: Uuid::from_bytes(r.array()?),
+                purpose: r.text()?,
+                kind: r.text()?,
+                partuuid: r.text()?,
+            })
+        })
+    })?;
+    let esp = section()?.whole(|r| {
+        r.list(44, |r| {
+            Ok(EspFile {
+                size: Bytes(r.u64()?),
+                sha256: r.array()?,
+                path: r.text()?,
+            })
+        })
+    })?;
+    let chunks = section()?.whole(|r| {
+        if Bytes(u64::from(r.u32()?)) != CHUNK {
+            return Err(damaged(r.at - 4, "its chunks are not of 1 MiB"));
+        }
+        r.list(32, Reader::array)
+    })?;
+    let root: Sha256Sum = section()?.whole(Reader::array)?;
+    if root != tree::root(&chunks) {
+        return Err(damaged(header.length, "its root is not that of its chunks"));
+    }
+    Ok(Record {
+        generation: header.generation,
+        tool,
+        written,
+        image,
+        medium,
+        region,
+        changes,
+        kept,
+        parts,
+        esp,
+        chunks,
+    })
+}
+
+fn name(tag: [u8; 4]) -> String {
+    tag.escape_ascii().to_string()
+}
+
+/// Whether the numbers go together.
+fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
+    let wrong = |why: &str| Err(damaged(header.header, why));
+    let size = record.image.size;
+    let inside = |at: Bytes, len: usize, end: Bytes| {
+        let last = at.checked_add(Bytes(len as u64));
+        last.is_some_and(|last| last <= end)
+    };
+    if record.chunks.len() as u64 != size.0.div_ceil(CHUNK.0) {
+        return wrong("it does not have as many chunks as the image");
+    }
+    let mut free = Bytes::ZERO;
+    for change in &record.changes {
+        if change.before.len() != change.after.len() || change.before.is_empty() {
+            return wrong("a changed range is not as long as before");
+        }
+        if change.at < free || !inside(change.at, change.before.len(), size) {
+            return wrong("a changed range is not in its order, or not inside the image");
+        }
+        free = change.at + Bytes(change.before.len() as u64);
+    }
+    let region = record.region;
+    let place = Bytes(region.len.0 / 2);
+    if region.at < size
+        || !region.at.0.is_multiple_of(REGION_GRAIN.0)
+        || !region.len.0.is_multiple_of(2 * PLACE_GRAIN.0)
+        || place < Bytes(header.length as u64)
+        || place.0 > LONGEST
+        || !inside(region.at, index(region.len.0), record.medium)
+    {
+        return wrong("its region cannot be where it says");
+    }
+    let copies = [region.at, region.at + place];
+    if header.here == header.other
+        || !copies.contains(&header.here)
+        || !copies.contains(&header.other)
+    {
+        return wrong("its copies are not in its region");
+    }
+    for kept in &record.kept {
+        if kept.at < size || !inside(kept.at, kept.bytes.len(), record.medium) {
+            return wrong("what the partition table keeps is not behind the image");
+        }
+    }
+    for part in &record.parts {
+        let extent = part.extent;
+        let fits = extent
+            .at
+            .checked_add(extent.len)
+            .is_some_and(|end| end <= record.medium);
+        if extent.at < size || !fits || extent.overlaps(region) {
+            return wrong("a partition is not behind the image, or in the record's region");
+        }
+    }
+    Ok(())
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// A section that is being written.
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn list<T>(items: &[T], one: impl Fn(Writer, &T) -> Writer) -> Writer {
+        items
+            .iter()
+            .fold(Writer::default().u32(count(items.len())), one)
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Writer {
+        self.0.extend(bytes);
+        self
+    }
+
+    fn u32(self, number: u32) -> Writer {
+        self.raw(&number.to_le_bytes())
+    }
+
+    fn u64(self, number: u64) -> Writer {
+        self.raw(&number.to_le_bytes())
+    }
+
+    fn extent(self, extent: Extent) -> Writer {
+        self.u64(extent.at.0).u64(extent.len.0)
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Writer {
+        self.u32(count(bytes.len())).raw(bytes)
+    }
+
+    fn text(self, text: &str) -> Writer {
+        self.bytes(text.as_bytes())
+    }
+}
+
+/// Bytes that are being read, and where in the copy they start.
+struct Reader<'a> {
+    rest: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(rest: &'a [u8], at: usize) -> Reader<'a> {
+        Reader { rest, at }
+    }
+
+    /// Reads a section, which has to end where its fields do.
+    fn whole<T>(
+        mut self,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, FormError>,
+    ) -> Result<T, FormError> {
+        let value = read(&mut self)?;
+        if !self.rest.is_empty() {
+            return Err(damaged(self.at, "a section is longer than its fields"));
+        }
+        Ok(value)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], FormError> {
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
+            return Err(damaged(
+                self.at,
+                format!("{len} bytes are said to follow and do not"),
+            ));
+        };
+        self.rest = rest;
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FormError> {
+        let at = self.at;
+        self.take(N)?
+            .try_into()
+            .map_err(|_| damaged(at, "a field is cut"))
+    }
+
+    fn u16(&mut self) -> Result<u16, FormError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, FormError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, FormError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn extent(&mut self) -> Result<Extent, FormError> {
+        let (at, len) = (Bytes(self.u64()?), Bytes(self.u64()?));
+        Ok(Extent { at, len })
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, FormError> {
+        let len = index(u64::from(self.u32()?));
+        self.take(len).map(<[u8]>::to_vec)
+    }
+
+    fn text(&mut self) -> Result<String, FormError> {
+        let at = self.at;
+        String::from_utf8(self.bytes()?).map_err(|_| damaged(at, "a text is not UTF-8"))
+    }
+
+    /// As many items as are counted, each of at least `least` bytes: a count that cannot be is refused before memory
+    /// is asked for.
+    fn list<T>(
+        &mut self,
+        least: usize,
+        one: impl Fn(&mut Reader<'a>) -> Result<T, FormError>,
+    ) -> Result<Vec<T>, FormError> {
+        let count = index(u64::from(self.u32()?));
+        if count > self.rest.len() / least {
+            return Err(damaged(
+                self.at,
+                format!("{count} items are said to follow and do not"),
+            ));
+        }
+        (0..count).map(|_| one(self)).collect()
+    }
+}

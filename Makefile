@@ -8,7 +8,7 @@ IMAGE  ?=
 TARGET ?=
 DEMO   := target/demo
 
-.PHONY: all build demo test check unit boot-test boot-test-all bench deny install packages-installed clean
+.PHONY: all build demo demo-image test check unit boot-test boot-test-all bench deny install packages-installed clean
 
 # The program.
 all build: packages-installed
@@ -17,13 +17,17 @@ all build: packages-installed
 # A small live image written to a stick image with overlay and /home, and verified. With IMAGE= and TARGET= your own.
 demo: build
 ifeq ($(IMAGE)$(TARGET),)
-	mkdir -p $(DEMO)
-	rm -f $(DEMO)/stick.img
-	tests/lab/small-iso grub2 $(DEMO)/live.iso --size 64
+	$(MAKE) demo-image
 	$(BINARY) write $(DEMO)/live.iso $(DEMO)/stick.img --size 2GiB --overlay-size-mb 512 --home-size-mb 512 --yes
 else
 	$(BINARY) write $(IMAGE) $(TARGET) $(if $(wildcard $(TARGET)),,--size 8GiB) --overlay-size-mb 1024 --home-size rest
 endif
+
+# The image of the demo alone, for the README's walk through the terminal interface.
+demo-image: build
+	mkdir -p $(DEMO)
+	rm -f $(DEMO)/stick.img
+	tests/lab/small-iso grub2 $(DEMO)/live.iso --size 64
 
 # Everything that is tested: style, units, sticks judged by other programs, and real boots.
 test: check unit boot-test

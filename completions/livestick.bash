@@ -25,6 +25,12 @@ _livestick() {
             livestick,list)
                 cmd="livestick__subcmd__list"
                 ;;
+            livestick,probe)
+                cmd="livestick__subcmd__probe"
+                ;;
+            livestick,tui)
+                cmd="livestick__subcmd__tui"
+                ;;
             livestick,write)
                 cmd="livestick__subcmd__write"
                 ;;
@@ -37,6 +43,12 @@ _livestick() {
             livestick__subcmd__help,list)
                 cmd="livestick__subcmd__help__subcmd__list"
                 ;;
+            livestick__subcmd__help,probe)
+                cmd="livestick__subcmd__help__subcmd__probe"
+                ;;
+            livestick__subcmd__help,tui)
+                cmd="livestick__subcmd__help__subcmd__tui"
+                ;;
             livestick__subcmd__help,write)
                 cmd="livestick__subcmd__help__subcmd__write"
                 ;;
@@ -47,7 +59,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write help"
+            opts="-h -V --help --version inspect list write probe tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -61,7 +73,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write help"
+            opts="inspect list write probe tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -103,6 +115,34 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__probe)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__tui)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -158,8 +198,40 @@ _livestick() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        livestick__subcmd__probe)
+            opts="-y -h --full --yes --unmount --allow-disk --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --allow-disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__tui)
+            opts="-h --ascii --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         livestick__subcmd__write)
-            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --json --seed --help"
+            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -14,17 +14,19 @@ Exit status:
   2    the command line makes no sense
   3    refused; nothing was written
   4    the image is damaged or does not match; nothing was written
-  5    writing failed; the stick is left blank
-  6    verification failed, or could not be proven
+  5    reading or writing failed; a stick that was being written is left
+       blank
+  6    verification failed or could not be proven, or the stick does not
+       have the size it claims
   130  cancelled; a stick that was being written is left blank";
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
 #[command(name = "livestick", version, after_help = AFTER, max_term_width = 80)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without it the terminal interface opens.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What to do.
@@ -39,6 +41,26 @@ pub enum Command {
     /// Write an image to a stick, with persistence if wanted, and verify it
     #[command(after_help = AFTER)]
     Write(Box<Write>),
+    /// Find out whether a stick has the size it claims
+    #[command(after_help = AFTER)]
+    Probe(Probe),
+    /// Choose, size, review, write and report in the terminal interface
+    #[command(after_help = AFTER)]
+    Tui(Tui),
+}
+
+/// `livestick tui`.
+#[derive(Debug, Args)]
+pub struct Tui {
+    /// The live image (ISO file), or a folder to look for one
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub image: Option<PathBuf>,
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: Option<PathBuf>,
+    /// Draw with ASCII only
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 /// `livestick inspect`.
@@ -64,6 +86,33 @@ pub struct List {
     /// Show loop devices too
     #[arg(long)]
     pub loops: bool,
+}
+
+/// `livestick probe`.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
+pub struct Probe {
+    /// The stick: a whole disk such as /dev/sdb
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// Write and read everything, so that nothing can hide; all data is lost
+    #[arg(long)]
+    pub full: bool,
+    /// Do not ask before anything is written
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the stick
+    #[arg(long)]
+    pub unmount: bool,
+    /// Probe a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+    /// Give progress and result as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A filesystem, as a word of the command line.
@@ -136,6 +185,12 @@ pub struct Write {
     /// Write to a disk that does not look like a stick: its serial, or its path if it has none
     #[arg(long, value_name = "ID")]
     pub allow_disk: Option<String>,
+    /// Do not probe whether the stick has the size it claims
+    #[arg(long, conflicts_with = "capacity_probe")]
+    pub no_capacity_probe: bool,
+    /// Probe it also if it does not look like a stick
+    #[arg(long)]
+    pub capacity_probe: bool,
     /// Give the plan, the events and the report as JSON, one object a line
     #[arg(long)]
     pub json: bool,
@@ -212,6 +267,11 @@ impl Write {
             unmount: self.unmount,
             allow_disk: self.allow_disk.clone(),
             seed: self.seed.clone(),
+            probe: match (self.capacity_probe, self.no_capacity_probe) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
         })
     }
 }

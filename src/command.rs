@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::CommandFactory;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{self, System};
 use crate::event::Event;
@@ -18,7 +21,7 @@ use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
 use crate::ui::json::{self, Json};
 use crate::ui::plain::Plain;
-use crate::ui::{confirm, facts, say, warn};
+use crate::ui::{confirm, facts, say, tui, warn};
 
 /// `livestick inspect`.
 pub fn inspect(options: &cli::Inspect) -> Result<(), Exit> {
@@ -87,6 +90,61 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
         Ok(report) => Err(report.exit),
         Err(failure) => Err(failure.exit),
     }
+}
+
+/// `livestick probe`.
+pub fn probe(options: &cli::Probe) -> Result<(), Exit> {
+    let refused = |refusal: Refusal| refused(&refusal, options.json);
+    let request = Request {
+        target: options.target.clone(),
+        unmount: options.unmount,
+        allow_disk: options.allow_disk.clone(),
+        ..Request::default()
+    };
+    let target = target::look(&request, &System::real()).map_err(refused)?;
+    let job = Job::new(target, options.full).map_err(refused)?;
+    privilege::may_write(&job.target).map_err(refused)?;
+    if !options.yes {
+        confirm::ask_to_probe(&job).map_err(refused)?;
+    }
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Without the handler the signal would leave marks behind.
+        signal_hook::flag::register(signal, Arc::clone(&cancel))
+            .map_err(|error| refused(Refusal::Host(format!("taking signals: {error}"))))?;
+    }
+    let (mut json, mut plain) = (Json::default(), Plain::default());
+    let mut sink = |event: Event| {
+        if options.json {
+            json.event(&event);
+        } else {
+            plain.event(&event);
+        }
+    };
+    match job.run(&Host::look(), &cancel, &mut sink) {
+        Ok(report) if report.exit == Exit::Verified => Ok(()),
+        Ok(report) => Err(report.exit),
+        Err(failure) => Err(failure.exit),
+    }
+}
+
+/// `livestick tui`.
+pub fn interface(options: &cli::Tui) -> Result<(), Exit> {
+    tui::open(&tui::Options {
+        image: options.image.clone(),
+        target: options.target.clone(),
+        ascii: options.ascii,
+    })
+}
+
+/// `livestick` alone: the terminal interface, or the help where there is no terminal to open it on.
+pub fn interface_or_help() -> Result<(), Exit> {
+    if tui::possible() {
+        return tui::open(&tui::Options::default());
+    }
+    let help = cli::Cli::command().render_help().to_string();
+    let _ = io::stderr().lock().write_all(help.as_bytes());
+    Err(Exit::Usage)
 }
 
 /// From a request to a plan: looks at the image and the target, and decides.

@@ -32,6 +32,8 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
+    /// Marks are written, read back and taken back: does the target have the size it claims?
+    Probe,
     /// The first MiB becomes zeros: from here on the stick is blank.
     Blank,
     /// The image from its second MiB on, and what the partition table keeps behind it.

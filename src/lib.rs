@@ -16,6 +16,7 @@
 
 pub mod apply;
 pub mod boot;
+pub mod capacity;
 pub mod chain;
 pub mod cli;
 pub mod command;

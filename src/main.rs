@@ -33,9 +33,12 @@ fn main() -> ExitCode {
         }
     };
     status(match cli.command {
-        Command::Inspect(options) => command::inspect(&options),
-        Command::List(options) => command::list(&options),
-        Command::Write(options) => command::write(&options),
+        None => command::interface_or_help(),
+        Some(Command::Inspect(options)) => command::inspect(&options),
+        Some(Command::List(options)) => command::list(&options),
+        Some(Command::Write(options)) => command::write(&options),
+        Some(Command::Tui(options)) => command::interface(&options),
+        Some(Command::Probe(options)) => command::probe(&options),
     })
 }
 

@@ -29,7 +29,8 @@ use crate::disk::direct::Kind;
 use crate::disk::shown;
 use crate::event::{Event, Work};
 use crate::host::Host;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedTarget};
+use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, Report, StickState};
 use crate::ui::json;
 use crate::writer;
@@ -126,6 +127,19 @@ pub fn needs_root(plan: &Plan, host: &Host) -> bool {
     let plain = plan.filesystems.is_empty() && target.unmount.is_empty();
     let may = rustix::fs::access(&target.path, Access::READ_OK | Access::WRITE_OK).is_ok();
     !(plain && may)
+}
+
+/// Refuses a disk that this process may not write to, where nobody is asked for the right to.
+pub fn may_write(target: &PlannedTarget) -> Result<(), Refusal> {
+    let root = rustix::process::geteuid().is_root();
+    let may = rustix::fs::access(&target.path, Access::READ_OK | Access::WRITE_OK).is_ok();
+    if root || (may && target.unmount.is_empty()) {
+        return Ok(());
+    }
+    Err(Refusal::Host(format!(
+        "marks on {} take root to write; run it as root (`sudo livestick probe …`)",
+        shown(&target.path)
+    )))
 }
 
 /// A tool that runs a program as root.
@@ -355,7 +369,7 @@ impl Link {
                 self.works = steps.iter().map(|step| step.work).collect();
             }
             Event::Started { step } => match self.works.get(*step) {
-                Some(Work::FirstMib) => *state = StickState::Unknown,
+                Some(Work::FirstMib | Work::Probe) => *state = StickState::Unknown,
                 _ => *state = StickState::Blank,
             },
             Event::Done { report } => self.end = Some(Ok((**report).clone())),

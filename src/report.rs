@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Capacity;
 use crate::chain::Link;
 use crate::diagnosis::{self, Damage};
 use crate::event::Task;
@@ -31,6 +32,8 @@ pub enum Exit {
     WriteFailed,
     /// What was read back is not what was written, or could not be proven to come from the medium.
     NotVerified,
+    /// The target does not have the size it claims, or does not keep what is written.
+    Counterfeit,
     /// Stopped by the user.
     Cancelled,
 }
@@ -44,7 +47,7 @@ impl Exit {
             Exit::Refused | Exit::Denied => 3,
             Exit::Damaged => 4,
             Exit::WriteFailed => 5,
-            Exit::NotVerified => 6,
+            Exit::NotVerified | Exit::Counterfeit => 6,
             Exit::Cancelled => 130,
         }
     }
@@ -56,11 +59,14 @@ impl Exit {
 pub enum StickState {
     /// As it was: nothing was written.
     Untouched,
+    /// As it was: what marks of a probe had replaced was put back.
+    Restored,
     /// Blank: no partition table and nothing to boot.
     Blank,
     /// Complete: everything the plan listed is on it.
     Complete,
-    /// Not known, because a write of its first MiB failed, and so did making that blank again.
+    /// Not known, because a write of its first MiB failed, and so did making that blank again; or because marks of a
+    /// probe could not be taken back.
     Unknown,
     /// Repaired in part.
     Partly,
@@ -70,6 +76,7 @@ impl fmt::Display for StickState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             StickState::Untouched => "nothing was written",
+            StickState::Restored => "the stick is as it was: all marks were taken back",
             StickState::Blank => "the stick is blank: it has no partition table and does not boot",
             StickState::Complete => "the stick holds everything the plan listed",
             StickState::Unknown => "the state of the stick is not known; write it again",
@@ -166,6 +173,9 @@ pub struct Report {
     /// What was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_back: Option<ReadBack>,
+    /// Whether the stick has the size it claims, where that was probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// The filesystems behind the image.
     pub made: Vec<Made>,
     /// How it starts, a sentence each.
@@ -197,6 +207,7 @@ impl Report {
             image_size: None,
             sha256: None,
             read_back: None,
+            capacity: None,
             made: Vec::new(),
             boot: Vec::new(),
             links: Vec::new(),
@@ -223,6 +234,9 @@ impl fmt::Display for Report {
         }
         if let Some(back) = &self.read_back {
             back.fmt(f)?;
+        }
+        if let Some(capacity) = &self.capacity {
+            capacity.fmt(f)?;
         }
         for made in &self.made {
             writeln!(

@@ -166,6 +166,8 @@ pub struct Request {
     pub allow_disk: Option<String>,
     /// Derive every identifier from this text instead of at random.
     pub seed: Option<String>,
+    /// Whether to probe that the target has the size it claims; `None` leaves it to what the target is.
+    pub probe: Option<bool>,
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use livestick::capacity::Probe;
 use livestick::disk::direct::{Kind, Medium};
 use livestick::event::Event;
 use livestick::plan::Plan;
 use livestick::report::StickState;
 use livestick::ui::json;
+use livestick::units::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -466,6 +468,14 @@ fn a_plan_that_was_tampered_with_is_refused_and_nothing_is_written() {
         (
             "is the image itself",
             Box::new(|p| p["image"]["path"] = json!(file)),
+        ),
+        (
+            "marks are not where",
+            Box::new(|p| {
+                let size = Bytes(p["target"]["size"].as_u64().unwrap());
+                p["probe"] = serde_json::to_value(Probe::of(size)).unwrap();
+                p["probe"]["places"][0] = json!(0);
+            }),
         ),
         (
             "relative",

@@ -3,6 +3,8 @@
 //!
 //! The order keeps one promise: at every moment the stick is as it was, blank, or complete.
 //!
+//! 0. Where the plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a
+//!    target that fails this is left as it was.
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
 //! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
 //! 3. Everything is read back from the medium. What differs ends the job with a blank stick.
@@ -15,8 +17,8 @@ pub mod copy;
 pub mod filesystem;
 pub mod flow;
 mod loopdev;
-mod opening;
-mod outcome;
+pub(crate) mod opening;
+pub(crate) mod outcome;
 mod program;
 mod staging;
 pub mod verify;
@@ -32,9 +34,11 @@ use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::verify::{Digests, read_back};
+use crate::capacity::mark::Key;
+use crate::capacity::{Capacity, job, quick};
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
-use crate::disk::{System, rescan};
+use crate::disk::{System, rescan, shown};
 use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::image::Version;
@@ -103,6 +107,8 @@ enum End {
     Write(anyhow::Error),
     /// What was read is not what was written.
     Verify(anyhow::Error),
+    /// The target does not have the size it claims.
+    Counterfeit(anyhow::Error),
 }
 
 impl From<Stop> for End {
@@ -127,6 +133,7 @@ impl End {
             End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
             End::Write(error) => (Exit::WriteFailed, told(&error)),
             End::Verify(error) => (Exit::NotVerified, told(&error)),
+            End::Counterfeit(error) => (Exit::Counterfeit, told(&error)),
         };
         Failure {
             exit,
@@ -137,7 +144,7 @@ impl End {
 }
 
 /// An error with its causes, none said twice: errors of this program name their source in their own text.
-fn told(error: &anyhow::Error) -> String {
+pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -180,40 +187,73 @@ impl Job<'_> {
 
     fn open_and_write(&mut self) -> Result<Report, End> {
         let image = opening::image(self.plan).map_err(End::Refused)?;
-        let medium = opening::target(self.plan, &System::real()).map_err(End::Refused)?;
+        let medium = opening::target(
+            &self.plan.target,
+            Some(&self.plan.image.path),
+            &System::real(),
+        )
+        .map_err(End::Refused)?;
         self.created = self.plan.target.kind == Kind::NewFile;
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
         }
         if medium.cached_below() {
-            self.past_the_cache(&medium);
+            past_the_cache(self.host, &medium);
         }
-        let written = self.write(&image, &medium);
-        if written.is_err() && self.state != StickState::Blank {
+        let mut notes = Vec::new();
+        let mut capacity = None;
+        let probed = self.probe(&medium);
+        let began = probed.is_ok();
+        let written = probed.and_then(|probed| {
+            capacity = probed;
+            self.write(&image, &medium)
+        });
+        if written.is_err() && began && self.state != StickState::Blank {
             let blank = self.blank(&medium);
             self.state = match blank {
                 Ok(()) => StickState::Blank,
                 Err(_) => StickState::Unknown,
             };
         }
-        let mut notes = Vec::new();
         let given = written.as_ref().map_or(None, |(_, _, given, _)| *given);
         let verdict = outcome::verdict(&medium, self.plan.image.size, given);
         // After a failure too: the kernel must not go on showing what was there before.
-        Self::let_go(medium, &mut notes);
+        let_go(medium, &mut notes);
         let (copied, digests, _, made) = written?;
         let (plan, state) = (self.plan, self.state);
-        Ok(outcome::report(
-            plan, state, copied, digests, verdict, made, notes,
-        ))
+        let mut report = outcome::report(plan, state, copied, digests, verdict, made, notes);
+        report.capacity = capacity;
+        Ok(report)
     }
 
-    /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
-    fn past_the_cache(&self, medium: &Medium) {
-        if let Some(losetup) = self.host.program("losetup") {
-            let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
-            let _ = program::run_always(Command::new(losetup).args(how));
+    /// Makes sure that the target has the size it claims, if the plan says so.
+    fn probe(&mut self, medium: &Medium) -> Result<Option<Capacity>, End> {
+        let Some(probe) = &self.plan.probe else {
+            return Ok(None);
+        };
+        self.start(Work::Probe);
+        let cancel = self.cancel;
+        let probed = quick::run(medium, probe, Key::random(), cancel, &mut |len| {
+            self.progress(len);
+        });
+        self.state = probed.state();
+        let path = shown(medium.path());
+        let Some(capacity) = job::capacity(medium, probed) else {
+            return Err(End::Cancelled);
+        };
+        let failed = || {
+            let left = capacity.left_behind().map(|left| format!("; {left}"));
+            let left = left.unwrap_or_default();
+            anyhow!("{path} was probed: {}{left}", capacity.sentence())
+        };
+        match capacity.exit() {
+            // Where it cannot be proven that the medium was read, that is known of the whole stick in the end.
+            Exit::Verified | Exit::NotVerified => {}
+            Exit::Counterfeit => return Err(End::Counterfeit(failed())),
+            _ => return Err(End::Write(failed())),
         }
+        self.finish();
+        Ok(Some(capacity))
     }
 
     /// Makes the first MiB zeros.
@@ -408,21 +448,6 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Closes the target and shows the kernel its new table.
-    fn let_go(medium: Medium, notes: &mut Vec<String>) {
-        let path = medium.path().to_owned();
-        let is_disk = medium.is_disk();
-        match medium.release() {
-            Ok(lock) => {
-                if is_disk && let Err(why) = rescan::rescan(&path) {
-                    notes.push(why);
-                }
-                drop(lock);
-            }
-            Err(error) => notes.push(error.to_string()),
-        }
-    }
-
     fn start(&mut self, work: Work) {
         self.current = self
             .steps
@@ -453,6 +478,29 @@ impl Job<'_> {
             total: self.total,
         });
         (self.sink)(Event::Finished { step: self.current });
+    }
+}
+
+/// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
+pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
+    if let Some(losetup) = host.program("losetup") {
+        let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
+        let _ = program::run_always(Command::new(losetup).args(how));
+    }
+}
+
+/// Closes the target and shows the kernel its new table.
+pub(crate) fn let_go(medium: Medium, notes: &mut Vec<String>) {
+    let path = medium.path().to_owned();
+    let is_disk = medium.is_disk();
+    match medium.release() {
+        Ok(lock) => {
+            if is_disk && let Err(why) = rescan::rescan(&path) {
+                notes.push(why);
+            }
+            drop(lock);
+        }
+        Err(error) => notes.push(error.to_string()),
     }
 }
 

@@ -7,14 +7,14 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
 use crate::disk::direct::{Kind, Medium};
 use crate::disk::{Disk, Identity, Protected, Standing, System, mounts, shown};
 use crate::image::Version;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedTarget};
 
 /// Opens the image, and makes sure that it is what the plan saw: the same version of the file, and the bytes that the
 /// patches replace (who can write to a file can set its times).
@@ -44,15 +44,18 @@ pub fn image(plan: &Plan) -> anyhow::Result<File> {
 }
 
 /// Locks and opens the target, and makes sure that it is what the plan saw. A file that was made for this and cannot
-/// be used is taken away again.
-pub fn target(plan: &Plan, system: &System) -> anyhow::Result<Medium> {
-    let target = &plan.target;
+/// be used is taken away again. `image`: where the image of the job is, if it has one.
+pub fn target(
+    target: &PlannedTarget,
+    image: Option<&Path>,
+    system: &System,
+) -> anyhow::Result<Medium> {
     if let Some(pinned) = &target.identity {
-        let mounted = still(plan, pinned, &target.unmount, system)?;
+        let mounted = still(target, image, pinned, &target.unmount, system)?;
         mounts::unmount(&mounted)?;
     }
     let medium = Medium::open(&target.path, target.kind)?;
-    let ready = ready(plan, &medium, system);
+    let ready = ready(target, image, &medium, system);
     if ready.is_err() && target.kind == Kind::NewFile {
         // The error that is told is the one that led here.
         let _ = fs::remove_file(&target.path);
@@ -61,8 +64,12 @@ pub fn target(plan: &Plan, system: &System) -> anyhow::Result<Medium> {
 }
 
 /// Whether the open target is the one the plan was made for.
-fn ready(plan: &Plan, medium: &Medium, system: &System) -> anyhow::Result<()> {
-    let target = &plan.target;
+fn ready(
+    target: &PlannedTarget,
+    image: Option<&Path>,
+    medium: &Medium,
+    system: &System,
+) -> anyhow::Result<()> {
     if target.kind == Kind::NewFile {
         medium.set_len(target.size)?;
     }
@@ -73,7 +80,7 @@ fn ready(plan: &Plan, medium: &Medium, system: &System) -> anyhow::Result<()> {
                 shown(&target.path)
             );
         }
-        still(plan, pinned, &[], system)?;
+        still(target, image, pinned, &[], system)?;
     }
     if medium.size() != target.size {
         bail!(
@@ -89,12 +96,12 @@ fn ready(plan: &Plan, medium: &Medium, system: &System) -> anyhow::Result<()> {
 /// Makes sure that the target is the one whose identity was pinned, and that nothing uses it but mounts at the places
 /// of `lifted`; gives those mounts.
 fn still(
-    plan: &Plan,
+    target: &PlannedTarget,
+    image: Option<&Path>,
     pinned: &Identity,
     lifted: &[PathBuf],
     system: &System,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    let target = &plan.target;
     let name = shown(&target.path);
     if target.kind != Kind::Disk {
         let meta = fs::metadata(&target.path).with_context(|| format!("looking at {name}"))?;
@@ -110,7 +117,10 @@ fn still(
             shown(point)
         );
     }
-    let protected = Protected::image(&plan.image.path, system)?;
+    let protected = match image {
+        Some(image) => Protected::image(image, system)?,
+        None => Protected::default(),
+    };
     match (
         disk.standing_unmounted(&protected, Vec::new()),
         target.stick,

@@ -18,6 +18,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::capacity::Probe;
 use crate::disk::System;
 use crate::disk::direct::Kind;
 use crate::disk::shown;
@@ -51,6 +52,9 @@ impl Plan {
         self.target.audit(self, system)?;
         self.audit_image()?;
         self.audit_places()?;
+        if self.probe.is_some() && self.probe != Probe::of(self.target.size) {
+            return no("its marks are not where marks are written on a target of this size");
+        }
         let mut purposes = Vec::new();
         for filesystem in &self.filesystems {
             if purposes.contains(&filesystem.purpose) {

@@ -3,7 +3,9 @@
 //! the same request and facts give the same plan (identifiers are random unless `--seed` is given).
 
 use crate::boot::Arguments;
+use crate::capacity::Probe;
 use crate::disk::direct::Kind;
+use crate::disk::shown;
 use crate::host::Host;
 use crate::image::Image;
 use crate::image::isomd5;
@@ -129,6 +131,7 @@ impl Planner<'_> {
                 media_sum,
                 version: image.version.clone(),
             },
+            probe: self.probe(&target)?,
             target,
             patches,
             behind,
@@ -136,6 +139,19 @@ impl Planner<'_> {
             boot,
             notes,
         })
+    }
+
+    /// Sticks are probed unless that is not wanted, other disks if it is.
+    fn probe(&self, target: &PlannedTarget) -> Result<Option<Probe>, Refusal> {
+        let is_disk = target.kind == Kind::Disk;
+        let wanted = self.request.probe.unwrap_or(is_disk && target.stick);
+        if wanted && !is_disk {
+            return Err(Refusal::Target(format!(
+                "{} is a file, which has no capacity to probe; leave out --capacity-probe",
+                shown(&target.path)
+            )));
+        }
+        Ok(wanted.then(|| Probe::of(target.size)).flatten())
     }
 
     fn damaged(&self, error: &ReadError) -> Refusal {

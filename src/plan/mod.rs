@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Probe;
 use crate::disk::Identity;
 use crate::disk::direct::Kind;
 use crate::event::{Step, Work};
@@ -101,6 +102,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// What the partition table keeps behind the image.
     pub behind: Vec<Behind>,
+    /// The marks that show whether the target has the size it claims, unless that is taken on trust.
+    pub probe: Option<Probe>,
     /// The filesystems behind the image, in order.
     pub filesystems: Vec<Filesystem>,
     /// How the stick will start.
@@ -120,7 +123,18 @@ impl Plan {
             .map(|b| Bytes(b.bytes.len() as u64))
             .sum();
         let head = size.min(Bytes(MIB));
-        let mut steps = vec![
+        let mut steps = Vec::new();
+        if let Some(probe) = &self.probe {
+            steps.push(step(
+                format!(
+                    "probe the capacity: marks are written and taken back at {} places",
+                    probe.places.len()
+                ),
+                Work::Probe,
+                probe.bytes(),
+            ));
+        }
+        steps.extend([
             step(
                 "blank the first MiB, so that nothing boots from here on".into(),
                 Work::Blank,
@@ -131,7 +145,7 @@ impl Plan {
                 Work::Copy,
                 size - head + behind,
             ),
-        ];
+        ]);
         for (partition, filesystem) in self.filesystems.iter().enumerate() {
             steps.push(step(
                 format!(

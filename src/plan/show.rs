@@ -27,6 +27,11 @@ impl Display for Plan {
             image.label
         )?;
         target(f, &self.target)?;
+        if let Some(probe) = &self.probe {
+            for (i, line) in probe.to_string().lines().enumerate() {
+                writeln!(f, "{:<10} {line}", if i == 0 { "probe" } else { "" })?;
+            }
+        }
         changes(f, self)?;
         for filesystem in &self.filesystems {
             show_filesystem(f, filesystem)?;

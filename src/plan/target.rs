@@ -22,7 +22,7 @@ use crate::units::{Bytes, Extent};
 /// Looks at the target that is asked for.
 pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal> {
     let refuse = |error: &dyn ToString| Refusal::Target(error.to_string());
-    match Target::resolve(&request.target, Some(&request.image), system).map_err(|e| refuse(&e))? {
+    match Target::resolve(&request.target, image(request), system).map_err(|e| refuse(&e))? {
         Target::Disk(disk) => of_disk(request, &disk, system),
         Target::File { path, size } => {
             if request.create.is_some_and(|wanted| wanted != size) {
@@ -67,6 +67,11 @@ pub fn look(request: &Request, system: &System) -> Result<PlannedTarget, Refusal
     }
 }
 
+/// The image, if the request is about one.
+fn image(request: &Request) -> Option<&Path> {
+    Some(request.image.as_path()).filter(|image| !image.as_os_str().is_empty())
+}
+
 /// A target that cannot be looked at.
 fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
     let next = match error.kind() {
@@ -84,7 +89,10 @@ fn of_disk(request: &Request, disk: &Disk, system: &System) -> Result<PlannedTar
             shown(&disk.path)
         )));
     }
-    let protected = Protected::image(&request.image, system).map_err(|e| refuse(&e))?;
+    let protected = match image(request) {
+        Some(image) => Protected::image(image, system).map_err(|e| refuse(&e))?,
+        None => Protected::default(),
+    };
     let now =
         contents(&disk.path, disk.size, &disk.regions()).or_else(|error| match error.kind() {
             // Whoever may not read it may plan all the same; root will look again before it writes.

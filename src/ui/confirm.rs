@@ -4,9 +4,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use crate::capacity::job::Job;
 use crate::disk::direct::Kind;
-use crate::plan::Plan;
 use crate::plan::target;
+use crate::plan::{Plan, PlannedTarget};
 use crate::refusal::Refusal;
 use crate::ui::escaped;
 
@@ -17,6 +18,34 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         // A new file: nothing is lost.
         return Ok(());
     }
+    let what = format!(
+        "{plan}\nAll data on {} ({}) will be lost.",
+        planned.path.display(),
+        planned.description
+    );
+    type_name(planned, &what)
+}
+
+/// Asks on the terminal before a disk is probed.
+pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
+    let planned = &job.target;
+    let (path, description) = (planned.path.display(), &planned.description);
+    let what = if job.full {
+        let now = planned.now.join("\n  ");
+        format!(
+            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n  {now}\nAll data on it will be lost."
+        )
+    } else {
+        format!(
+            "On {path} ({description})\n{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+            job.probe
+        )
+    };
+    type_name(planned, &what)
+}
+
+/// Says what will happen, and takes the target's name for a yes.
+fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
     if !io::stdin().is_terminal() {
         return Err(Refusal::Target(format!(
             "writing over {} needs a yes, and there is no terminal to ask on; add --yes",
@@ -24,11 +53,7 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         )));
     }
     let name = target::name(&planned.path);
-    let question = format!(
-        "{plan}\nAll data on {} ({}) will be lost.\nType {name} to go on: ",
-        planned.path.display(),
-        planned.description
-    );
+    let question = format!("{what}\nType {name} to go on: ");
     let mut out = io::stderr().lock();
     let _ = out
         .write_all(escaped(&question, &['\n']).as_bytes())
@@ -41,4 +66,36 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
     Err(Refusal::Target(format!(
         "'{name}' was not typed; nothing was written"
     )))
+}
+/// The word that has to be typed before `target` is written: the name of a file, the longest word of a disk's model,
+/// or its size as sold where it has no model.
+pub fn word(target: &PlannedTarget) -> String {
+    if target.kind != Kind::Disk {
+        return target::name(&target.path);
+    }
+    let model = target
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.model.as_deref());
+    let words = model
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_alphanumeric());
+    let mut best = "";
+    for word in words {
+        if word.len() > best.len() {
+            best = word;
+        }
+    }
+    if best.len() >= 3 {
+        best.to_owned()
+    } else {
+        target.size.decimal().replace(' ', "")
+    }
+}
+
+/// Whether `typed` is that word; capitals and blanks do not matter.
+pub fn is_word(typed: &str, target: &PlannedTarget) -> bool {
+    let bare = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
+    let typed = bare(typed);
+    !typed.is_empty() && typed == bare(&word(target))
 }

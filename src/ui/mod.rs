@@ -4,7 +4,9 @@
 pub mod confirm;
 pub mod facts;
 pub mod json;
+pub mod pace;
 pub mod plain;
+pub mod tui;
 
 use std::io::{self, Write};
 

@@ -4,43 +4,28 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::event::{Event, Step, Work};
+use crate::event::Event;
+use crate::ui::pace::{Pace, duration, speed};
 use crate::ui::say;
 use crate::units::Bytes;
 
 /// How often the line on a terminal is drawn again.
 const PACE: Duration = Duration::from_millis(200);
-/// Reading a stick is about this much faster than writing it, as long as nothing is known.
-const READ_FASTER: f64 = 3.0;
 
 /// Prints events.
 #[derive(Debug)]
 pub struct Plain {
     terminal: bool,
-    steps: Vec<Step>,
-    clock: Clock,
+    pace: Pace,
     drawn: Option<Instant>,
     line: usize,
-}
-
-/// What is known of the speed.
-#[derive(Debug)]
-struct Clock {
-    /// When the step at work began, and how much was done then.
-    began: (Instant, Bytes),
-    /// Bytes a second that were written.
-    write: Option<f64>,
 }
 
 impl Default for Plain {
     fn default() -> Plain {
         Plain {
             terminal: io::stderr().is_terminal(),
-            steps: Vec::new(),
-            clock: Clock {
-                began: (Instant::now(), Bytes::ZERO),
-                write: None,
-            },
+            pace: Pace::new(Vec::new(), Instant::now()),
             drawn: None,
             line: 0,
         }
@@ -52,22 +37,21 @@ impl Plain {
     pub fn event(&mut self, event: &Event) {
         match event {
             Event::Planned { steps, .. } | Event::Begun { steps, .. } => {
-                self.steps.clone_from(steps);
+                self.pace = Pace::new(steps.clone(), Instant::now());
             }
             Event::Started { step } => {
-                let before: Bytes = self.steps.iter().take(*step).map(|s| s.bytes).sum();
-                self.clock.began = (Instant::now(), before);
+                self.pace.started(*step, Instant::now());
                 if !self.terminal {
                     say(&format!(
                         "{}/{} {}\n",
                         step + 1,
-                        self.steps.len(),
+                        self.pace.steps().len(),
                         self.title(*step)
                     ));
                 }
             }
             Event::Progress { step, done, total } => self.progress(*step, *done, *total),
-            Event::Finished { step } => self.remember(*step),
+            Event::Finished { step } => self.pace.finished(*step, Instant::now()),
             Event::Note { text } => {
                 self.clear();
                 say(&format!("note: {text}\n"));
@@ -84,23 +68,23 @@ impl Plain {
     }
 
     fn title(&self, step: usize) -> &str {
-        self.steps.get(step).map_or("", |step| step.title.as_str())
+        self.pace
+            .steps()
+            .get(step)
+            .map_or("", |step| step.title.as_str())
     }
 
     fn progress(&mut self, step: usize, done: Bytes, total: Bytes) {
         if !self.terminal || self.drawn.is_some_and(|drawn| drawn.elapsed() < PACE) {
             return;
         }
-        self.drawn = Some(Instant::now());
-        let (began, before) = self.clock.began;
-        let rate = rate(done - before, began.elapsed());
+        let now = Instant::now();
+        self.drawn = Some(now);
         let percent = done.0.saturating_mul(100) / total.0.max(1);
-        let left = self
-            .left(step, done, rate)
-            .map_or(String::new(), |left| format!(", {} left", duration(left)));
-        let speed = rate.map_or(String::new(), |rate| {
-            format!(", {}/s", whole(rate).decimal())
-        });
+        let left = self.pace.left(step, done, now);
+        let left = left.map_or(String::new(), |left| format!(", {} left", duration(left)));
+        let rate = self.pace.rate(done, now);
+        let speed = rate.map_or(String::new(), |rate| format!(", {}", speed(rate)));
         let text = format!(
             "{percent:3} %  {} of {}{speed}{left}  {}",
             done.binary(),
@@ -108,40 +92,6 @@ impl Plain {
             self.title(step)
         );
         self.draw(&text);
-    }
-
-    /// How long the rest will take at the speeds known so far.
-    fn left(&self, step: usize, done: Bytes, rate: Option<f64>) -> Option<Duration> {
-        let now = rate?;
-        let reading = |work: Work| work == Work::ReadBack;
-        let at_work = self.steps.get(step)?.work;
-        let write = if reading(at_work) {
-            self.clock.write.unwrap_or(now)
-        } else {
-            now
-        };
-        let read = if reading(at_work) {
-            now
-        } else {
-            write * READ_FASTER
-        };
-        let mut end = Bytes::ZERO;
-        let mut seconds = 0.0;
-        for step in &self.steps {
-            end += step.bytes;
-            let rest = (end - done).min(step.bytes);
-            seconds += float(rest) / if reading(step.work) { read } else { write };
-        }
-        Duration::try_from_secs_f64(seconds).ok()
-    }
-
-    fn remember(&mut self, step: usize) {
-        let Some(done) = self.steps.get(step) else {
-            return;
-        };
-        if done.work == Work::Copy {
-            self.clock.write = rate(done.bytes, self.clock.began.0.elapsed());
-        }
     }
 
     fn draw(&mut self, text: &str) {
@@ -163,36 +113,5 @@ impl Plain {
             let _ = write!(io::stderr().lock(), "\r");
             self.line = 0;
         }
-    }
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a rate for people needs three digits"
-)]
-fn float(bytes: Bytes) -> f64 {
-    bytes.0 as f64
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float is cut at the limits of the integer, which is as good for a rate"
-)]
-fn whole(rate: f64) -> Bytes {
-    Bytes(rate as u64)
-}
-
-fn rate(bytes: Bytes, time: Duration) -> Option<f64> {
-    let seconds = time.as_secs_f64();
-    (seconds > 0.5 && bytes > Bytes::ZERO).then(|| float(bytes) / seconds)
-}
-
-fn duration(left: Duration) -> String {
-    let seconds = left.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s:02} s"),
-        (h, m, _) => format!("{h} h {m:02} min"),
     }
 }

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod changing;
+mod counterfeit;
 mod failing;
 mod killed;
 mod lying;

@@ -31,6 +31,11 @@ impl Loop {
         Loop::attach(&["--offset", &at, "--sizelimit", &len], file)
     }
 
+    /// Over a whole file that is read and written past the page cache.
+    pub fn direct(file: &Path) -> Loop {
+        Loop::attach(&["--direct-io=on"], file)
+    }
+
     fn attach(options: &[&str], file: &Path) -> Loop {
         let node = run(
             "losetup",

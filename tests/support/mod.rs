@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod device;
+pub mod fake;
 pub mod lab;
 pub mod program;
 pub mod stick;

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The persistence screen's state: how large the overlay and /home shall be. Where they go and what fits is asked of
+//! [`lay_out`], the planner's own arithmetic.
+
+use super::keys::{Cmd, Field};
+use super::known::{ImageFacts, Memory};
+use super::sticks::Target;
+use crate::plan::layout::Purpose;
+use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
+use crate::request::{FsKind, Request, Size, Wanted};
+use crate::table::{GRAIN, Space};
+use crate::units::{Bytes, GIB};
+
+/// What a preset is called.
+pub const PRESETS: [&str; 5] = [
+    "the image as it is",
+    "the overlay takes the rest",
+    "overlay and /home, half each",
+    "overlay a quarter, /home the rest",
+    "/home takes the rest",
+];
+
+/// The fields, from top to bottom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The presets.
+    Preset,
+    /// How large one of the two is.
+    Size(Purpose),
+    /// Which filesystem it has.
+    Fs(Purpose),
+    /// More kernel arguments.
+    Arguments,
+}
+
+/// The fields in order.
+pub const PLACES: [Place; 6] = [
+    Place::Preset,
+    Place::Size(Purpose::Overlay),
+    Place::Fs(Purpose::Overlay),
+    Place::Size(Purpose::Home),
+    Place::Fs(Purpose::Home),
+    Place::Arguments,
+];
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// How large; none for without.
+    pub size: Option<Size>,
+    /// Which filesystem; none for the best that the image can mount.
+    pub fs: Option<FsKind>,
+}
+
+/// The sizes.
+#[derive(Clone, Debug, Default)]
+pub struct Amounts {
+    /// The field that keys go to, of [`PLACES`].
+    pub focus: usize,
+    /// The preset; none if something was changed by hand.
+    pub preset: Option<usize>,
+    /// The overlay.
+    pub overlay: Part,
+    /// The home.
+    pub home: Part,
+    /// More kernel arguments.
+    pub arguments: Field,
+    /// A size that is being typed.
+    pub typed: Option<Field>,
+}
+
+/// What the sizes are judged against.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Filesystems that the image can mount, the best first.
+    pub mountable: Vec<FsKind>,
+    /// Where partitions can be.
+    pub space: Result<Space, String>,
+}
+
+impl Room {
+    /// That of an image on a target.
+    pub fn of(image: &ImageFacts, target: &Target) -> Room {
+        let mountable = match &image.memory {
+            Memory::Possible(kinds) => kinds.clone(),
+            _ => Vec::new(),
+        };
+        let space = |count| image.table.space(image.size, target.size, count);
+        // An MBR may have a place for one partition and not for two.
+        let space = space(2)
+            .or_else(|_| space(1))
+            .map_err(|error| error.to_string());
+        Room { mountable, space }
+    }
+
+    /// How much there is behind the image.
+    pub fn free(&self) -> Bytes {
+        self.space
+            .as_ref()
+            .map_or(Bytes::ZERO, |space| space.to - space.from)
+    }
+
+    fn smallest(&self, fs: Option<FsKind>) -> Bytes {
+        fs.or(self.mountable.first().copied())
+            .map_or(GRAIN, FsKind::smallest)
+    }
+}
+
+/// What fits, in words or in places.
+pub type Layout = Result<Vec<Slot>, String>;
+
+impl Amounts {
+    /// Part `what`.
+    pub fn part(&self, what: Purpose) -> Part {
+        match what {
+            Purpose::Overlay => self.overlay,
+            Purpose::Home => self.home,
+        }
+    }
+
+    fn part_mut(&mut self, what: Purpose) -> &mut Part {
+        match what {
+            Purpose::Overlay => &mut self.overlay,
+            Purpose::Home => &mut self.home,
+        }
+    }
+
+    /// The field that keys go to.
+    pub fn place(&self) -> Place {
+        PLACES.get(self.focus).copied().unwrap_or(Place::Preset)
+    }
+
+    /// Whether letters are text.
+    pub fn typing(&self) -> bool {
+        self.typed.is_some() || self.place() == Place::Arguments
+    }
+
+    fn asks(&self, room: &Room) -> Vec<Ask> {
+        let ask = |what| {
+            let part = self.part(what);
+            Some(Ask {
+                what,
+                size: part.size?,
+                smallest: room.smallest(part.fs),
+            })
+        };
+        [Purpose::Overlay, Purpose::Home]
+            .into_iter()
+            .filter_map(ask)
+            .collect()
+    }
+
+    /// Where the partitions would be.
+    pub fn layout(&self, room: &Room) -> Layout {
+        let asks = self.asks(room);
+        if asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let space = room.space.as_ref().map_err(Clone::clone)?;
+        lay_out(space, &asks).map_err(|error| error.to_string())
+    }
+
+    /// How large `what` is at present: zero without.
+    pub fn size_of(&self, what: Purpose, room: &Room) -> Bytes {
+        match self.part(what).size {
+            None => Bytes::ZERO,
+            Some(Size::Fixed(size)) => size,
+            Some(Size::Rest) => {
+                let slots = self.layout(room).unwrap_or_default();
+                let slot = slots.iter().find(|slot| slot.what == what);
+                slot.map_or(Bytes::ZERO, |slot| slot.extent.len)
+            }
+        }
+    }
+
+    /// The smallest and the largest that `what` can be, all else unchanged; none if it cannot be at all.
+    pub fn limits(&self, what: Purpose, room: &Room) -> Option<(Bytes, Bytes)> {
+        if room.mountable.is_empty() {
+            return None;
+        }
+        let mut more = self.clone();
+        // What no medium has: the refusal says what would have been possible.
+        more.part_mut(what).size = Some(Size::Fixed(Bytes(u64::MAX >> 8)));
+        let refused = lay_out(room.space.as_ref().ok()?, &more.asks(room)).err()?;
+        let LayoutError::DoesNotFit { largest, .. } = refused else {
+            return None;
+        };
+        let largest = largest.iter().find(|each| each.what == what)?.size;
+        let smallest = room.smallest(self.part(what).fs);
+        (largest >= smallest).then_some((smallest, largest))
+    }
+
+    /// Chooses a preset.
+    pub fn choose(&mut self, preset: usize, room: &Room) {
+        let part = |share: u64| {
+            let size = Bytes(room.free().0 / share).align_down(GRAIN);
+            let size = size.max(room.smallest(None));
+            Some(Size::Fixed(size))
+        };
+        let (overlay, home) = match preset {
+            1 => (Some(Size::Rest), None),
+            2 => (part(2), Some(Size::Rest)),
+            3 => (part(4), Some(Size::Rest)),
+            4 => (None, Some(Size::Rest)),
+            _ => (None, None),
+        };
+        self.overlay.size = overlay;
+        self.home.size = home;
+        self.preset = Some(preset);
+    }
+
+    /// Makes the sizes fit another image or target: a preset is taken anew, sizes given by hand stay.
+    pub fn adapt(&mut self, room: &Room, fresh: bool) {
+        self.typed = None;
+        if room.mountable.is_empty() {
+            self.choose(0, room);
+            self.focus = 0;
+            self.overlay.fs = None;
+            self.home.fs = None;
+            return;
+        }
+        for what in [Purpose::Overlay, Purpose::Home] {
+            let part = self.part_mut(what);
+            part.fs = part.fs.filter(|fs| room.mountable.contains(fs));
+        }
+        match self.preset {
+            Some(preset) if !fresh => self.choose(preset, room),
+            None if !fresh => {}
+            _ => {
+                let possible = self.limits(Purpose::Overlay, room).is_some();
+                self.choose(usize::from(possible), room);
+            }
+        }
+    }
+
+    /// Takes a command; `Ok(false)` if it was none for this screen, an error to be read.
+    pub fn command(&mut self, cmd: Cmd, room: &Room) -> Result<bool, String> {
+        if self.typed.is_some() {
+            return self.typed_command(cmd, room);
+        }
+        let place = self.place();
+        if place == Place::Arguments && self.arguments.take(cmd) {
+            return Ok(true);
+        }
+        let cmd = if place == Place::Arguments {
+            cmd
+        } else {
+            cmd.moving()
+        };
+        match cmd {
+            Cmd::Up | Cmd::Previous => self.step(-1),
+            Cmd::Down | Cmd::Next => self.step(1),
+            Cmd::Home => self.focus = 0,
+            Cmd::End => self.focus = PLACES.len() - 1,
+            cmd => return self.change(place, cmd, room),
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, by: isize) {
+        let last = PLACES.len() - 1;
+        self.focus = self.focus.saturating_add_signed(by).min(last);
+    }
+
+    fn change(&mut self, place: Place, cmd: Cmd, room: &Room) -> Result<bool, String> {
+        let possible = !room.mountable.is_empty();
+        match (place, cmd) {
+            (Place::Preset, Cmd::Left | Cmd::Right) if possible => {
+                let count = PRESETS.len();
+                let next = match (self.preset, cmd) {
+                    (Some(at), Cmd::Right) => (at + 1) % count,
+                    (Some(at), _) => (at + count - 1) % count,
+                    (None, _) => 0,
+                };
+                self.choose(next, room);
+            }
+            (Place::Fs(what), Cmd::Left | Cmd::Right) if possible => {
+                self.next_fs(what, cmd == Cmd::Right, room);
+            }
+            (Place::Size(what), cmd) if possible => return self.resize(what, cmd, room),
+            (Place::Arguments, _) => return Ok(false),
+            (_, Cmd::Left | Cmd::Right) => {
+                return Err("this image cannot be made to remember; it is written as it is".into());
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn next_fs(&mut self, what: Purpose, forward: bool, room: &Room) {
+        // "The best", then each by name.
+        let count = room.mountable.len() + 1;
+        let part = self.part_mut(what);
+        let at = part
+            .fs
+            .and_then(|fs| room.mountable.iter().position(|kind| *kind == fs))
+            .map_or(0, |at| at + 1);
+        let next = if forward { at + 1 } else { at + count - 1 } % count;
+        part.fs = next
+            .checked_sub(1)
+            .and_then(|index| room.mountable.get(index).copied());
+    }
+
+    fn resize(&mut self, what: Purpose, cmd: Cmd, room: &Room) -> Result<bool, String> {
+        let large = room.free().0 >= 8 * GIB;
+        let (fine, coarse) = if large {
+            (Bytes::mib(128), Bytes(GIB))
+        } else {
+            (Bytes::mib(16), Bytes::mib(128))
+        };
+        let now = self.size_of(what, room);
+        let wanted = match cmd {
+            Cmd::Left => now.saturating_sub(fine).align_up(fine).min(now),
+            Cmd::Right => (now + fine).align_down(fine),
+            Cmd::FarLeft | Cmd::PageDown => now.saturating_sub(coarse),
+            Cmd::FarRight | Cmd::PageUp => now + coarse,
+            Cmd::Char('r') => {
+                self.take_rest(what, room);
+                return Ok(true);
+            }
+            Cmd::Delete | Cmd::Erase | Cmd::Char('x' | '-') => Bytes::ZERO,
+            Cmd::Char(c) if c.is_ascii_digit() => {
+                self.typed = Some(Field::new(c));
+                return Ok(true);
+            }
+            _ => return Ok(false),
+        };
+        self.preset = None;
+        let Some((smallest, largest)) = self.limits(what, room) else {
+            self.part_mut(what).size = None;
+            return Err(format!("there is no room for {}", name(what)));
+        };
+        let growing = wanted > now;
+        self.part_mut(what).size = if growing {
+            Some(Size::Fixed(wanted.clamp(smallest, largest)))
+        } else if wanted < smallest {
+            None
+        } else {
+            Some(Size::Fixed(wanted.min(largest)))
+        };
+        Ok(true)
+    }
+
+    /// `what` takes the rest; if the other did, it gets the size that `what` had.
+    fn take_rest(&mut self, what: Purpose, room: &Room) {
+        let other = match what {
+            Purpose::Overlay => Purpose::Home,
+            Purpose::Home => Purpose::Overlay,
+        };
+        self.preset = None;
+        if self.part(other).size == Some(Size::Rest) {
+            let had = self.size_of(what, room);
+            let smallest = room.smallest(self.part(other).fs);
+            self.part_mut(other).size = Some(Size::Fixed(had.max(smallest)));
+        }
+        self.part_mut(what).size = Some(Size::Rest);
+    }
+
+    fn typed_command(&mut self, cmd: Cmd, room: &Room) -> Result<bool, String> {
+        let Some(field) = &mut self.typed else {
+            return Ok(false);
+        };
+        if field.take(cmd) {
+            return Ok(true);
+        }
+        match cmd {
+            Cmd::Back => self.typed = None,
+            Cmd::Enter | Cmd::Next | Cmd::Down | Cmd::Up | Cmd::Previous => {
+                let text = field.text.trim().to_owned();
+                let Place::Size(what) = self.place() else {
+                    return Ok(false);
+                };
+                if text.is_empty() || text == "0" {
+                    self.part_mut(what).size = None;
+                } else {
+                    let size: Size = text.parse().map_err(|error| format!("{error}"))?;
+                    if size == Size::Rest {
+                        self.take_rest(what, room);
+                    } else {
+                        self.part_mut(what).size = Some(size);
+                    }
+                }
+                self.preset = None;
+                self.typed = None;
+                if cmd != Cmd::Enter {
+                    return self.command(cmd, room);
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The request that all this amounts to.
+    pub fn request(&self, image: &ImageFacts, target: &Target) -> Request {
+        let wanted = |part: Part| {
+            Some(Wanted {
+                size: part.size?,
+                fs: part.fs,
+            })
+        };
+        let arguments = self.arguments.text.split_whitespace();
+        Request {
+            image: image.path.clone(),
+            target: target.path.clone(),
+            create: target.create,
+            overlay: wanted(self.overlay),
+            home: wanted(self.home),
+            extra_arguments: arguments.map(Into::into).collect(),
+            unmount: target.unmount,
+            allow_disk: target.allow.clone(),
+            seed: None,
+            probe: None,
+        }
+    }
+}
+
+/// How a part is called.
+pub fn name(what: Purpose) -> &'static str {
+    match what {
+        Purpose::Overlay => "the overlay",
+        Purpose::Home => "/home",
+    }
+}

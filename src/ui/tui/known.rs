@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the background threads found out, as plain values: the screens need nothing else, and tests can make it up.
+
+use std::path::PathBuf;
+
+use crate::disk::Disk;
+use crate::disk::standing::{Reason, Standing};
+use crate::image::Image;
+use crate::refusal::Refusal;
+use crate::request::FsKind;
+use crate::table::Table;
+use crate::ui::facts;
+use crate::units::Bytes;
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// Its size, of a file.
+    pub size: Bytes,
+}
+
+impl Entry {
+    /// Whether the name is that of an image.
+    pub fn is_image(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        !self.folder
+            && [".iso", ".img", ".raw"]
+                .iter()
+                .any(|end| name.ends_with(end))
+    }
+}
+
+/// Whether an image can be made to remember.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Its initrd is being read.
+    Looking,
+    /// It can, on these filesystems, the best first.
+    Possible(Vec<FsKind>),
+    /// It cannot.
+    Impossible(String),
+}
+
+/// What an image is.
+#[derive(Clone, Debug)]
+pub struct ImageFacts {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its file name.
+    pub name: String,
+    /// Its size.
+    pub size: Bytes,
+    /// Its volume label.
+    pub label: String,
+    /// Its partition tables.
+    pub table: Table,
+    /// Persistence.
+    pub memory: Memory,
+    /// The lines of `livestick inspect`: a name, which may be empty, and a text.
+    pub lines: Vec<(String, String)>,
+}
+
+impl ImageFacts {
+    /// What is known of `image`; `inside` says whether its initrd was looked into.
+    pub fn of(image: &Image, inside: bool) -> ImageFacts {
+        let memory = if !image.stack.persists() {
+            Memory::Impossible(
+                Refusal::NoPersistence {
+                    stack: image.stack.name().into(),
+                }
+                .to_string(),
+            )
+        } else if let Some(initrd) = &image.initrd_facts {
+            let mountable: Vec<FsKind> = [FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]
+                .into_iter()
+                .filter(|kind| initrd.filesystems.contains(kind.name()))
+                .collect();
+            if mountable.is_empty() {
+                Memory::Impossible(
+                    "no driver of btrfs, ext4 or xfs was found in the image's initrd".into(),
+                )
+            } else {
+                Memory::Possible(mountable)
+            }
+        } else if inside {
+            Memory::Impossible("the image's initrd was not found or could not be read".into())
+        } else {
+            Memory::Looking
+        };
+        ImageFacts {
+            path: image.path.clone(),
+            name: image.name.clone(),
+            size: image.size,
+            label: image.label.clone(),
+            table: image.table.clone(),
+            memory,
+            lines: pairs(&facts::image(image)),
+        }
+    }
+}
+
+/// Width of the names in `livestick inspect`'s lines.
+const NAME: usize = 11;
+
+/// The lines of `livestick inspect`, each split into its name and its text.
+pub fn pairs(text: &str) -> Vec<(String, String)> {
+    text.lines()
+        .map(|line| {
+            let cut = line
+                .char_indices()
+                .nth(NAME)
+                .map_or(line.len(), |(index, _)| index);
+            let (name, text) = line.split_at(cut);
+            (name.trim().to_owned(), text.trim().to_owned())
+        })
+        .collect()
+}
+
+/// A disk, and what is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The disk.
+    pub disk: Disk,
+    /// What may be done to it.
+    pub standing: Standing,
+    /// What is on it now, a line each; or why that is not known.
+    pub now: Result<Vec<String>, String>,
+}
+
+impl Seen {
+    /// Why it cannot be chosen, in words; none if it can.
+    pub fn against(&self) -> Option<String> {
+        match &self.standing {
+            Standing::Stick => None,
+            Standing::NeedsAllow(reason) => Some(reason.to_string()),
+            Standing::Never(reasons) => {
+                let said: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                Some(said.join(", "))
+            }
+        }
+    }
+
+    /// Whether unmounting is all that is needed.
+    pub fn unmount_lifts(&self) -> bool {
+        matches!(&self.standing, Standing::Never(reasons) if reasons.iter().all(Reason::unmount_lifts))
+    }
+
+    /// Whether it is the same appearance of the same disk.
+    pub fn is(&self, other: &Seen) -> bool {
+        let key = |disk: &Disk| (disk.dev, disk.diskseq, disk.serial.clone(), disk.size);
+        key(&self.disk) == key(&other.disk)
+    }
+}

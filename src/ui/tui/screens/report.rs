@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The last screen: what was proven and how, or what went wrong and what the stick is now.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget};
+
+use super::super::ended::Ended;
+use super::super::glyphs::Look;
+use super::super::state::State;
+use super::text::wrap;
+use super::{Key, boxed, panel, typed};
+use crate::chain::{Holds, Link};
+use crate::disk::shown;
+use crate::report::{Exit, Failure, ReadBack, Report, StickState, Verdict};
+use crate::ui::pace::duration;
+
+/// The keys of this screen.
+pub fn keys(ended: &Ended) -> Vec<Key> {
+    if ended.saving.is_some() {
+        return vec![
+            (
+                "Enter",
+                "save",
+                "save the report to this file, which must not exist",
+            ),
+            ("Esc", "back", "do not save it"),
+        ];
+    }
+    vec![
+        ("s", "save", "save this report to a file"),
+        (
+            "w",
+            "write another",
+            "write another stick with the same image and sizes; also Esc",
+        ),
+        ("Up/Down", "scroll", "move; also j and k, PgUp and PgDn"),
+    ]
+}
+
+/// Draws it.
+pub fn draw(ended: &Ended, state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
+    let title = match &ended.result {
+        Ok(report) if report.exit == Exit::Verified => "Written and verified",
+        Ok(_) => "Written, not verified",
+        Err(failure) if failure.exit == Exit::Cancelled => "Stopped",
+        Err(_) => "Not written",
+    };
+    let inner = panel(title, look, area, buffer);
+    let width = usize::from(inner.width);
+    let mut page = Page {
+        lines: Vec::new(),
+        width,
+        look,
+    };
+    match &ended.result {
+        Ok(report) => page.report(report, ended),
+        Err(failure) => page.failure(failure, ended),
+    }
+    for note in &ended.notes {
+        page.row("note", note, Style::new());
+    }
+    if let Some(log) = &state.log {
+        page.row("log", &shown(log).to_string(), look.faint());
+    }
+    let height = usize::from(inner.height);
+    let first = ended.scroll.min(page.lines.len().saturating_sub(height));
+    let more = page.lines.len().saturating_sub(first + height);
+    let mut lines: Vec<Line<'_>> = page.lines.into_iter().skip(first).take(height).collect();
+    if let (Some(last), 1..) = (lines.last_mut(), more) {
+        *last = Line::styled(format!("{} more lines below", more + 1), look.faint());
+    }
+    Paragraph::new(lines).render(inner, buffer);
+    if let Some(field) = &ended.saving {
+        let width = usize::from(area.width).saturating_sub(8).min(60);
+        let line = typed("file  ", &field.text, true, width, look);
+        boxed(
+            "Save the report",
+            vec![line],
+            look.line(),
+            look,
+            area,
+            buffer,
+        );
+    }
+}
+
+struct Page {
+    lines: Vec<Line<'static>>,
+    width: usize,
+    look: Look,
+}
+
+impl Page {
+    fn row(&mut self, name: &str, text: &str, style: Style) {
+        let parts = wrap(text, self.width.saturating_sub(11), 0);
+        for (i, part) in parts.into_iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            self.lines.push(Line::from(vec![
+                Span::styled(format!("{name:<11}"), self.look.title()),
+                Span::styled(part, style),
+            ]));
+        }
+    }
+
+    fn report(&mut self, report: &Report, ended: &Ended) {
+        let look = self.look;
+        let plain = Style::new();
+        self.row("stick", &report.stick, plain);
+        if let Some(image) = &report.image {
+            self.row("image", image, plain);
+        }
+        if let Some(capacity) = &report.capacity {
+            self.row("capacity", &capacity.sentence(), Style::new());
+        }
+        if let Some(back) = &report.read_back {
+            self.read_back(back);
+        }
+        for (i, link) in report.links.iter().enumerate() {
+            self.link(if i == 0 { "chain" } else { "" }, link);
+        }
+        for made in &report.made {
+            let text = format!(
+                "{} {} {}, checked by {}",
+                look.done(),
+                made.size.binary(),
+                made.filesystem,
+                made.checked_by
+            );
+            self.row(&made.purpose, &text, look.good());
+        }
+        for damage in &report.damage {
+            let text = format!("{} {damage}", look.failed());
+            self.row("damage", &text, look.danger());
+        }
+        if let Some(verdict) = &report.diagnosis {
+            self.row("verdict", &verdict.says, look.strong());
+        }
+        for (i, line) in report.boot.iter().enumerate() {
+            self.row(if i == 0 { "boot" } else { "" }, line, plain);
+        }
+        match &report.diagnosis {
+            Some(verdict) => self.row("next", &verdict.next, plain),
+            None => self.row("next", next_step(ended), plain),
+        }
+        for note in &report.notes {
+            self.row("note", note, plain);
+        }
+        let seconds = std::time::Duration::try_from_secs_f64(report.seconds);
+        self.row("time", &duration(seconds.unwrap_or_default()), plain);
+    }
+
+    fn link(&mut self, name: &str, link: &Link) {
+        let look = self.look;
+        let (mark, style) = match link.holds {
+            Holds::Proven => (look.done(), look.good()),
+            Holds::Unproven => (look.failed(), look.warning()),
+            Holds::Broken => (look.failed(), look.danger()),
+            Holds::NotClaimed => (look.to_come(), look.faint()),
+        };
+        let text = format!("{mark} {}: {}, {}", link.name, link.holds, link.result);
+        self.row(name, &text, style);
+        if !link.how.is_empty() {
+            self.row("", &format!("  {}", link.how), Style::new());
+        }
+    }
+
+    fn read_back(&mut self, back: &ReadBack) {
+        let look = self.look;
+        let (mark, style, equal) = match &back.verdict {
+            Verdict::Verified { .. } => (look.done(), look.good(), "identical to the image"),
+            Verdict::NotVerified { .. } => (
+                look.failed(),
+                look.warning(),
+                "what was read equals the image",
+            ),
+        };
+        match &back.verdict {
+            Verdict::Verified { proof } => {
+                let text = format!(
+                    "{mark} verified: {} bytes read back from the medium, past the caches",
+                    back.bytes.grouped()
+                );
+                self.row("medium", &text, style);
+                self.row("  how", proof, Style::new());
+            }
+            Verdict::NotVerified { reason } => {
+                self.row("medium", &format!("{mark} not verified: {reason}"), style);
+            }
+        }
+        let equal = match back.ranges {
+            0 => format!("{mark} {equal}, byte for byte"),
+            ranges => format!(
+                "{mark} {equal} except {ranges} {}, {} bytes: {}",
+                if ranges == 1 { "range" } else { "ranges" },
+                back.changed.grouped(),
+                back.reasons.join(", ")
+            ),
+        };
+        self.row("contents", &equal, style);
+        self.row("  sha256", &back.restored, Style::new());
+    }
+
+    fn failure(&mut self, failure: &Failure, ended: &Ended) {
+        let look = self.look;
+        self.row("stick", &ended.target, Style::new());
+        let what = format!("{} {}", look.failed(), failure.message);
+        self.row("what", &what, look.danger());
+        self.row(
+            "the stick",
+            &format!("{}.", capital(&failure.state.to_string())),
+            look.warning(),
+        );
+        let next = match (failure.exit, failure.state) {
+            (Exit::Counterfeit, _) => "return it, and press w to choose another one",
+            (_, StickState::Untouched | StickState::Restored) => {
+                "nothing has to be repaired; press w to choose again"
+            }
+            (Exit::Cancelled, _) => "press w to write it after all; until then it holds nothing",
+            (Exit::NotVerified, _) => {
+                "press w to write it again; if it fails again, take another stick: this one does not keep what it is given"
+            }
+            _ => {
+                "see that the stick is plugged in firmly and not full or worn out, then press w to write it again, or another one"
+            }
+        };
+        self.row("next", next, Style::new());
+    }
+}
+
+fn next_step(ended: &Ended) -> &'static str {
+    if ended.disk {
+        "pull the stick out, plug it into the machine to start, and choose it in its boot menu (often F12, F10 or Esc)"
+    } else {
+        "start it as the disk of a virtual machine, or write it to sticks as it is"
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}

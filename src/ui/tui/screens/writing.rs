@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The fifth screen: how far the whole job is, step by step, and how fast it went.
+
+use std::time::Instant;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget};
+
+use super::super::glyphs::Look;
+use super::super::job::{Job, Progress};
+use super::text::{fit_right, start_of, wrap};
+use super::{Key, boxed, panel, row};
+use crate::event::Work;
+use crate::report::StickState;
+use crate::ui::pace::{duration, speed};
+
+/// The keys of this screen.
+pub fn keys(job: &Job) -> Vec<Key> {
+    if job.asking {
+        return vec![
+            ("y", "stop", "stop writing; the stick is left blank"),
+            ("n", "go on", "go on writing"),
+        ];
+    }
+    vec![("Esc", "stop", "stop writing; asks first. Also q and Ctrl-C")]
+}
+
+/// Hundredths of the whole job that are done.
+pub fn percent(job: &Job) -> u64 {
+    job.done.0.saturating_mul(100) / job.total.0.max(1)
+}
+
+/// Draws it.
+pub fn draw(job: &Job, now: Instant, look: Look, area: Rect, buffer: &mut Buffer) {
+    let target = &job.review.plan.target;
+    let title = format!("{}, {}", target.path.display(), target.description);
+    let inner = panel(&title, look, area, buffer);
+    gauge(job, look, row(inner, 0), buffer);
+    let numbers = numbers(job, now, usize::from(inner.width));
+    Line::from(numbers).render(row(inner, 1), buffer);
+    let steps = u16::try_from(job.steps().len()).unwrap_or(6).min(8);
+    let place = Rect {
+        y: inner.y + 2,
+        height: steps.min(inner.height.saturating_sub(2)),
+        ..inner
+    };
+    draw_steps(job, look, place, buffer);
+    let messages = messages(job, now, usize::from(inner.width), look);
+    let below = u16::try_from(messages.len()).unwrap_or(0);
+    let from = place.y + place.height;
+    let rest = (inner.y + inner.height).saturating_sub(from);
+    let below = below.min(rest);
+    let place = Rect {
+        x: area.x,
+        y: from,
+        width: area.width,
+        height: rest - below,
+    };
+    graph(job, look, place, buffer);
+    let place = Rect {
+        y: from + rest - below,
+        height: below,
+        ..inner
+    };
+    Paragraph::new(messages).render(place, buffer);
+    if job.asking {
+        ask(job, look, area, buffer);
+    }
+}
+
+fn gauge(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
+    let percent = percent(job);
+    let width = usize::from(area.width).saturating_sub(6);
+    let full = usize::try_from(percent).unwrap_or(0).min(100) * width / 100;
+    Line::from(vec![
+        Span::styled(look.full().repeat(full), look.good()),
+        Span::styled(look.empty().repeat(width - full), look.faint()),
+        Span::styled(format!(" {percent:>3} %"), look.strong()),
+    ])
+    .render(area, buffer);
+}
+
+/// What is known in numbers, as much of it as fits.
+fn numbers(job: &Job, now: Instant, width: usize) -> String {
+    if !job.begun {
+        return "The writer is being started ...".into();
+    }
+    let mut text = format!("{} of {}", job.done.binary(), job.total.binary());
+    let rate = job.pace.rate(job.done, now).filter(|_| !is_format(job));
+    let left = job.pace.left(job.step, job.done, now);
+    let since = now.saturating_duration_since(job.since);
+    let more = [
+        rate.map(speed),
+        left.map(|left| format!("about {} left", duration(left))),
+        Some(format!("{} so far", duration(since))),
+    ];
+    for part in more.into_iter().flatten() {
+        if text.len() + part.len() + 2 <= width {
+            text = format!("{text}, {part}");
+        }
+    }
+    text
+}
+
+fn is_format(job: &Job) -> bool {
+    matches!(job.work(), Some(Work::Format { .. }))
+}
+
+fn draw_steps(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
+    let width = usize::from(area.width);
+    let lines: Vec<Line<'_>> = job
+        .steps()
+        .iter()
+        .zip(&job.progress)
+        .enumerate()
+        .map(|(i, (step, progress))| {
+            let (mark, word, style) = match progress {
+                Progress::Done => (look.done(), "done", look.good()),
+                Progress::AtWork => (look.at_work(), "at work", look.strong()),
+                Progress::ToCome => (look.to_come(), "", look.faint()),
+            };
+            let title = start_of(
+                &format!("{}. {}", i + 1, step.title),
+                width.saturating_sub(11),
+            );
+            let pad = width.saturating_sub(super::text::columns(&title) + 2);
+            let text = format!("{mark} {title}{}", fit_right(word, pad));
+            Line::styled(text, style)
+        })
+        .collect();
+    Paragraph::new(lines).render(area, buffer);
+}
+
+/// Notes of the job, and that nothing moves where something should.
+fn messages(job: &Job, now: Instant, width: usize, look: Look) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let mut say = |text: &str, style: Style| {
+        let wrapped = wrap(text, width, 2).into_iter();
+        lines.extend(wrapped.map(|line| Line::styled(line, style)));
+    };
+    if job.stopping {
+        say(
+            "Stopping: waiting for the last piece, and blanking what was begun ...",
+            look.warning(),
+        );
+    } else if let Some(quiet) = job.stalled(now) {
+        let text = format!(
+            "Nothing moved for {}: the stick is busy with itself. That is usual; leave it plugged in.",
+            duration(quiet)
+        );
+        say(&text, look.warning());
+    } else if is_format(job) {
+        say(
+            "Making a filesystem moves few bytes and takes its time.",
+            look.faint(),
+        );
+    }
+    for note in job.notes.iter().rev().take(3).rev() {
+        say(&format!("note: {note}"), Style::new());
+    }
+    lines
+}
+
+/// The rate over time, from the beginning to now.
+fn graph(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
+    if area.height < 3 {
+        return;
+    }
+    let rates = &job.samples.rates;
+    let top = rates.iter().copied().fold(0.0, f64::max);
+    let title = if top > 0.0 {
+        format!(
+            "Rate over {}, up to {}",
+            duration(job.samples.span()),
+            speed(top)
+        )
+    } else {
+        "Rate".into()
+    };
+    let inner = panel(&title, look, area, buffer);
+    let (width, height) = (usize::from(inner.width), usize::from(inner.height));
+    let heights = look.heights();
+    let levels = heights.len() - 1;
+    let columns = columns_of(rates, width);
+    for (x, rate) in columns.iter().enumerate() {
+        let mut level = eighths(*rate, top, height * levels);
+        // A stretch in which something moved is never drawn as one in which nothing did.
+        if *rate > 0.0 {
+            level = level.max(1);
+        }
+        for y in 0..height {
+            let here = level.saturating_sub(y * levels).min(levels);
+            let (Ok(x), Ok(up)) = (u16::try_from(x), u16::try_from(y + 1)) else {
+                continue;
+            };
+            if let Some(cell) = buffer.cell_mut((inner.x + x, inner.y + inner.height - up)) {
+                cell.set_symbol(heights[here]).set_style(look.good());
+            }
+        }
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a height in a picture of a few rows"
+)]
+fn eighths(rate: f64, top: f64, levels: usize) -> usize {
+    if top <= 0.0 {
+        return 0;
+    }
+    (rate / top * levels as f64).round() as usize
+}
+
+/// As many rates as there are columns at most, several put together where there are more.
+fn columns_of(rates: &[f64], width: usize) -> Vec<f64> {
+    if width == 0 {
+        return Vec::new();
+    }
+    let each = rates.len().div_ceil(width).max(1);
+    rates
+        .chunks(each)
+        .map(|chunk| chunk.iter().sum::<f64>() / count(chunk.len()))
+        .collect()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a count of some samples")]
+fn count(len: usize) -> f64 {
+    len.max(1) as f64
+}
+
+fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
+    let width = usize::from(area.width).saturating_sub(8).min(60);
+    let state = match job.work() {
+        None | Some(Work::Blank) if !job.begun => StickState::Untouched,
+        Some(Work::Probe) => StickState::Restored,
+        Some(Work::FirstMib) => StickState::Unknown,
+        _ => StickState::Blank,
+    };
+    let text = match state {
+        StickState::Untouched => "Nothing was written yet.".to_owned(),
+        StickState::Restored => "If you stop now, all marks are taken back: the stick will be as it was.".into(),
+        StickState::Unknown => "The last step is at work: if it is stopped now, write the stick again.".into(),
+        _ => "If you stop now, the stick will be blank: it has no partition table then and does not boot.".into(),
+    };
+    let mut lines: Vec<Line<'_>> = wrap(&text, width, 0).into_iter().map(Line::from).collect();
+    lines.push(Line::default());
+    lines.push(Line::from(vec![
+        Span::styled("y", look.key()),
+        Span::raw(" stop    "),
+        Span::styled("n", look.key()),
+        Span::raw(" go on writing"),
+    ]));
+    boxed("Stop writing?", lines, look.danger(), look, area, buffer);
+}

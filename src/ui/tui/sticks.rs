@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The table of sticks' state: the disks there are, a stick image file as the last row, and which one is meant.
+//!
+//! Nothing is chosen by itself: the cursor is nowhere until a key moves it, and nowhere again when what it was on is
+//! pulled out.
+
+use std::path::PathBuf;
+
+use super::keys::{Cmd, Field, moved};
+use super::known::Seen;
+use super::work::Task;
+use crate::disk::shown;
+use crate::disk::standing::Standing;
+use crate::plan::target::{describe, sizes};
+use crate::request::Size;
+use crate::units::Bytes;
+
+/// What will be written to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The disk or file.
+    pub path: PathBuf,
+    /// Its size, or the one it will have.
+    pub size: Bytes,
+    /// In words.
+    pub description: String,
+    /// The size to make it with, where it does not exist.
+    pub create: Option<Bytes>,
+    /// Unmount what is mounted from it.
+    pub unmount: bool,
+    /// The name of a disk that does not look like a stick, typed by the user.
+    pub allow: Option<String>,
+}
+
+/// Where a stick image file shall be, and how large.
+#[derive(Debug)]
+pub struct FileForm {
+    /// Whether it is being filled in.
+    pub open: bool,
+    /// The path.
+    pub path: Field,
+    /// The size, if it does not exist.
+    pub size: Field,
+    /// Which of the two is typed in: 0 or 1.
+    pub focus: usize,
+    /// The path that is being looked at.
+    waiting: Option<PathBuf>,
+}
+
+/// The table of sticks.
+#[derive(Debug)]
+pub struct Sticks {
+    /// The disks; none before they were listed.
+    pub seen: Option<Result<Vec<Seen>, String>>,
+    /// The row that is looked at; the file's is the one after the last disk.
+    pub cursor: Option<usize>,
+    /// The stick image file.
+    pub file: FileForm,
+    /// Asks for the name of a disk that does not look like a stick.
+    pub allow: Option<Field>,
+    /// Whether what is mounted from the disk under the cursor will be unmounted.
+    pub unmount: bool,
+    /// A path of the command line, to be looked at when it turns up.
+    pub given: Option<PathBuf>,
+}
+
+/// What a command in the table leads to.
+#[derive(Debug)]
+pub enum Choice {
+    /// Nothing but a changed table.
+    Stay,
+    /// Not a command for the table.
+    NotMine,
+    /// This target.
+    Target(Box<Target>),
+    /// Something the user should read.
+    Say(String),
+}
+
+impl Sticks {
+    /// A table that is not filled yet. `file` is proposed for a stick image file.
+    pub fn new(file: &str) -> Sticks {
+        Sticks {
+            seen: None,
+            cursor: None,
+            file: FileForm {
+                open: false,
+                path: Field::new(file),
+                size: Field::new("8GiB"),
+                focus: 0,
+                waiting: None,
+            },
+            allow: None,
+            unmount: false,
+            given: None,
+        }
+    }
+
+    /// The disks.
+    pub fn disks(&self) -> &[Seen] {
+        match &self.seen {
+            Some(Ok(seen)) => seen,
+            _ => &[],
+        }
+    }
+
+    /// The disk under the cursor.
+    pub fn current(&self) -> Option<&Seen> {
+        self.disks().get(self.cursor?)
+    }
+
+    /// Whether the cursor is on the row of the stick image file.
+    pub fn on_file(&self) -> bool {
+        self.cursor == Some(self.disks().len())
+    }
+
+    /// Whether letters are text.
+    pub fn typing(&self) -> bool {
+        self.file.open || self.allow.is_some()
+    }
+
+    /// The target of the command line.
+    pub fn give(&mut self, path: PathBuf) {
+        if path.starts_with("/dev") {
+            // Disks are listed by the kernel's names, whatever links lead to them.
+            self.given = Some(path.canonicalize().unwrap_or(path));
+        } else {
+            self.file.path = Field::new(path.to_string_lossy());
+            self.file.open = true;
+            self.given = Some(path);
+        }
+    }
+
+    /// Takes a new list of disks; gives what to say about it.
+    pub fn listed(&mut self, seen: Result<Vec<Seen>, String>) -> Option<String> {
+        let was_on = self.current().cloned();
+        let on_file = self.on_file();
+        self.seen = Some(seen);
+        let given = self.given.take();
+        let disks = self.disks();
+        if let Some(given) = given {
+            let place = disks.iter().position(|seen| seen.disk.path == given);
+            if place.is_none() && given.starts_with("/dev") {
+                return Some(format!(
+                    "{} is not there, or is no whole disk; choose a stick",
+                    shown(&given)
+                ));
+            }
+            self.cursor = place.or(Some(disks.len()));
+            return None;
+        }
+        if on_file {
+            self.cursor = Some(disks.len());
+        } else if let Some(was_on) = was_on {
+            self.cursor = disks.iter().position(|seen| seen.is(&was_on));
+            if self.cursor.is_none() {
+                self.allow = None;
+                self.unmount = false;
+                return Some(format!(
+                    "{} ({}) was pulled out",
+                    was_on.disk.name,
+                    was_on.disk.title()
+                ));
+            }
+        }
+        None
+    }
+
+    /// Takes a command.
+    pub fn command(&mut self, cmd: Cmd, tasks: &mut Vec<Task>) -> Choice {
+        if self.file.open {
+            return self.file.command(cmd, tasks);
+        }
+        if self.allow.is_some() {
+            return self.allow_command(cmd);
+        }
+        let cmd = cmd.moving();
+        let count = self.disks().len() + 1;
+        let before = self.cursor;
+        let at = match (self.cursor, cmd) {
+            // The first key leads onto the table, not past its first row.
+            (None, Cmd::Down | Cmd::PageDown | Cmd::Home) => Some(0),
+            (None, Cmd::Up | Cmd::PageUp | Cmd::End) => Some(count - 1),
+            (at, cmd) => moved(cmd, at.unwrap_or(0), count, 5),
+        };
+        if let Some(at) = at {
+            self.cursor = Some(at);
+            if before != self.cursor {
+                self.unmount = false;
+            }
+            return Choice::Stay;
+        }
+        match cmd {
+            Cmd::Enter => self.enter(),
+            Cmd::Char('f') => {
+                self.cursor = Some(self.disks().len());
+                self.file.open = true;
+                Choice::Stay
+            }
+            Cmd::Char('u') => self.toggle_unmount(),
+            _ => Choice::NotMine,
+        }
+    }
+
+    fn toggle_unmount(&mut self) -> Choice {
+        let lifts = self.current().is_some_and(Seen::unmount_lifts);
+        if !lifts {
+            return Choice::Say("there is nothing here that unmounting would help".into());
+        }
+        self.unmount = !self.unmount;
+        Choice::Stay
+    }
+
+    fn enter(&mut self) -> Choice {
+        if self.on_file() {
+            self.file.open = true;
+            return Choice::Stay;
+        }
+        let Some(seen) = self.current() else {
+            return Choice::Say("choose a stick with the arrow keys first".into());
+        };
+        let name = shown(&seen.disk.path).to_string();
+        match &seen.standing {
+            Standing::Stick => Choice::Target(Box::new(of_disk(seen, false, None))),
+            Standing::NeedsAllow(_) => {
+                self.allow = Some(Field::default());
+                Choice::Stay
+            }
+            Standing::Never(_) if seen.unmount_lifts() && self.unmount => {
+                Choice::Target(Box::new(of_disk(seen, true, None)))
+            }
+            Standing::Never(_) => {
+                let why = seen.against().unwrap_or_default();
+                let next = if seen.unmount_lifts() {
+                    "press u to have it unmounted when the writing begins"
+                } else {
+                    "choose another disk"
+                };
+                Choice::Say(format!("{name} is not written to: {why}; {next}"))
+            }
+        }
+    }
+
+    fn allow_command(&mut self, cmd: Cmd) -> Choice {
+        let Some(field) = &mut self.allow else {
+            return Choice::NotMine;
+        };
+        if field.take(cmd) {
+            return Choice::Stay;
+        }
+        match cmd {
+            Cmd::Back => self.allow = None,
+            Cmd::Enter => {
+                let typed = field.text.trim().to_owned();
+                let Some(seen) = self.current() else {
+                    self.allow = None;
+                    return Choice::Stay;
+                };
+                if typed != seen.disk.id() {
+                    return Choice::Say(format!("'{typed}' is not {}", seen.disk.id()));
+                }
+                let target = of_disk(seen, false, Some(typed));
+                self.allow = None;
+                return Choice::Target(Box::new(target));
+            }
+            _ => return Choice::NotMine,
+        }
+        Choice::Stay
+    }
+}
+
+fn of_disk(seen: &Seen, unmount: bool, allow: Option<String>) -> Target {
+    Target {
+        path: seen.disk.path.clone(),
+        size: seen.disk.size,
+        description: describe(&seen.disk),
+        create: None,
+        unmount,
+        allow,
+    }
+}
+
+impl FileForm {
+    fn command(&mut self, cmd: Cmd, tasks: &mut Vec<Task>) -> Choice {
+        let field = if self.focus == 0 {
+            &mut self.path
+        } else {
+            &mut self.size
+        };
+        if field.take(cmd) {
+            self.waiting = None;
+            return Choice::Stay;
+        }
+        match cmd {
+            Cmd::Back => self.open = false,
+            Cmd::Next | Cmd::Previous | Cmd::Up | Cmd::Down => self.focus = 1 - self.focus,
+            Cmd::Enter => {
+                let path = self.path.path();
+                if path.as_os_str().is_empty() {
+                    return Choice::Say("a stick image file needs a path".into());
+                }
+                self.waiting = Some(path.clone());
+                tasks.push(Task::Measure(path));
+            }
+            _ => return Choice::NotMine,
+        }
+        Choice::Stay
+    }
+
+    /// Takes the size of the file that was looked at; none if it does not exist.
+    pub fn measured(&mut self, path: PathBuf, size: Result<Option<Bytes>, String>) -> Choice {
+        if self.waiting.take_if(|waiting| *waiting == path).is_none() {
+            return Choice::Stay;
+        }
+        let existing = match size {
+            Ok(existing) => existing,
+            Err(why) => return Choice::Say(why),
+        };
+        let (size, create) = match existing {
+            Some(size) => (size, None),
+            None => match self.size.text.parse() {
+                Ok(Size::Fixed(size)) => (size, Some(size)),
+                Ok(Size::Rest) => {
+                    return Choice::Say("a stick image file needs a size, as in 8GiB".into());
+                }
+                Err(error) => {
+                    self.focus = 1;
+                    return Choice::Say(error.to_string());
+                }
+            },
+        };
+        self.open = false;
+        Choice::Target(Box::new(Target {
+            description: format!("stick image file, {}", sizes(size)),
+            path,
+            size,
+            create,
+            unmount: false,
+            allow: None,
+        }))
+    }
+}

@@ -12,9 +12,11 @@ use livestick::image::root::RootImage;
 use livestick::patch::{After, Draft, Patch};
 use livestick::plan::ids::Ids;
 use livestick::read::ReadAt;
+use livestick::record::{form, place};
 use livestick::superblock;
 use livestick::table::Table;
 use livestick::units::{Bytes, Extent};
+use sha2::{Digest, Sha256};
 
 /// An ISO 9660 volume: its trees, its free places, and the edits that boot configurations get.
 pub fn iso9660(data: &[u8]) {
@@ -122,6 +124,33 @@ pub fn fat(data: &[u8]) {
         if esp::replace(&mut draft, whole, &one.path, &text).is_ok() {
             changes_lie_inside(&draft, data.len());
         }
+    }
+}
+
+/// A copy of a record: as it is, and with digests that are right.
+pub fn record(data: &[u8]) {
+    let mut copy = data.to_vec();
+    let _ = place::find(&copy, true, &mut |_| true);
+    let _ = form::decode(&copy);
+    if copy.len() < form::HEADER {
+        return;
+    }
+    // Behind a digest that is wrong nothing is looked at.
+    let length = copy.get(32..40).and_then(|field| field.try_into().ok());
+    let length = usize::try_from(length.map_or(0, u64::from_le_bytes)).unwrap_or(usize::MAX);
+    let end = length.clamp(form::HEADER, copy.len());
+    let body = Sha256::digest(&copy[form::HEADER..end]);
+    copy[64..96].copy_from_slice(&body);
+    let head = Sha256::digest(&copy[..96]);
+    copy[96..form::HEADER].copy_from_slice(&head);
+    if let Ok((header, record)) = form::decode(&copy) {
+        let again = form::encode(&record, header.here, header.other);
+        assert!(form::decode(&again).is_ok_and(|(_, same)| same == record));
+        let at = record
+            .changes
+            .iter()
+            .map(|change| change.at + Bytes(change.after.len() as u64));
+        assert!(at.max().unwrap_or_default() <= record.image.size);
     }
 }
 

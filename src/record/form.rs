@@ -15,11 +15,12 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::field::{Reader, Writer, count, damaged, index};
 use crate::record::{
     CHUNK, Change, EspFile, Kept, Origin, OriginStanding, Part, REGION_GRAIN, Record,
     RecordedImage, Sha256Sum, tree,
 };
-use crate::units::{Bytes, Extent, MIB};
+use crate::units::{Bytes, MIB};
 
 /// The first bytes of a copy.
 pub const MAGIC: &[u8; 16] = b"LIVESTICK-RECORD";
@@ -37,7 +38,7 @@ pub const LONGEST: u64 = 16 * MIB;
 pub const PLACE_GRAIN: Bytes = Bytes::mib(1);
 
 /// Where the fields of the header are.
-mod field {
+mod offset {
     pub const MAJOR: usize = 16;
     pub const MINOR: usize = 18;
     pub const HEADER: usize = 20;
@@ -191,22 +192,18 @@ pub fn encode(record: &Record, here: Bytes, other: Bytes) -> Vec<u8> {
     let length = (HEADER + body.len()) as u64;
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, MAGIC);
-    put(field::MAJOR, &MAJOR.to_le_bytes());
-    put(field::MINOR, &MINOR.to_le_bytes());
-    put(field::HEADER, &count(HEADER).to_le_bytes());
-    put(field::GENERATION, &record.generation.to_le_bytes());
-    put(field::LENGTH, &length.to_le_bytes());
-    put(field::HERE, &here.0.to_le_bytes());
-    put(field::OTHER, &other.0.to_le_bytes());
-    put(field::SECTIONS, &sections.to_le_bytes());
-    put(field::BODY_DIGEST, &Sha256::digest(&*body));
-    let seal = Sha256::digest(&header[..field::HEADER_DIGEST]);
-    header[field::HEADER_DIGEST..].copy_from_slice(&seal);
+    put(offset::MAJOR, &MAJOR.to_le_bytes());
+    put(offset::MINOR, &MINOR.to_le_bytes());
+    put(offset::HEADER, &count(HEADER).to_le_bytes());
+    put(offset::GENERATION, &record.generation.to_le_bytes());
+    put(offset::LENGTH, &length.to_le_bytes());
+    put(offset::HERE, &here.0.to_le_bytes());
+    put(offset::OTHER, &other.0.to_le_bytes());
+    put(offset::SECTIONS, &sections.to_le_bytes());
+    put(offset::BODY_DIGEST, &Sha256::digest(&*body));
+    let seal = Sha256::digest(&header[..offset::HEADER_DIGEST]);
+    header[offset::HEADER_DIGEST..].copy_from_slice(&seal);
     out
-}
-
-fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Reads and checks the header at the start of `bytes`, of which it needs [`HEADER`].
@@ -217,9 +214,10 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
     let Some(head) = bytes.first_chunk::<HEADER>() else {
         return Err(damaged(bytes.len(), "it ends inside its header"));
     };
-    let mut fields = Reader::new(&head[field::MAJOR..field::HEADER_DIGEST], field::MAJOR);
+    let mut fields = Reader::new(&head[offset::MAJOR..offset::HEADER_DIGEST], offset::MAJOR);
     let (major, minor) = (fields.u16()?, fields.u16()?);
-    let sealed = Sha256::digest(&head[..field::HEADER_DIGEST])[..] == head[field::HEADER_DIGEST..];
+    let sealed =
+        Sha256::digest(&head[..offset::HEADER_DIGEST])[..] == head[offset::HEADER_DIGEST..];
     if major > MAJOR {
         // Its header may be sealed in another way, so the seal is not looked at.
         return Err(FormError::NewerVersion { major, minor });
@@ -228,7 +226,7 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
         return Err(damaged(0, "the digest of its header is another one"));
     }
     if major != MAJOR {
-        return Err(damaged(field::MAJOR, "there is no form of that number"));
+        return Err(damaged(offset::MAJOR, "there is no form of that number"));
     }
     let header = index(u64::from(fields.u32()?));
     let generation = fields.u64()?;
@@ -239,12 +237,12 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
     let body = fields.array()?;
     if !(HEADER..=LONGEST_HEADER).contains(&header) || !header.is_multiple_of(8) {
         return Err(damaged(
-            field::HEADER,
+            offset::HEADER,
             "its header has an impossible length",
         ));
     }
     if length > LONGEST || length < header as u64 {
-        return Err(damaged(field::LENGTH, "it has an impossible length"));
+        return Err(damaged(offset::LENGTH, "it has an impossible length"));
     }
     Ok(Header {
         minor,
@@ -273,13 +271,6 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Record), FormError> {
     let record = sections(body, &header)?;
     sound(&record, &header)?;
     Ok((header, record))
-}
-
-fn damaged(at: usize, why: impl Into<String>) -> FormError {
-    FormError::Damaged {
-        at: Bytes(at as u64),
-        why: why.into(),
-    }
 }
 
 /// The sections that are known, in whatever order they stand.
@@ -326,73 +317,12 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
     };
     let tool = section()?.whole(Reader::text)?;
     let written = section()?.whole(Reader::u64)?;
-    let image = section()?.whole(|r| {
-        Ok(RecordedImage {
-            size: Bytes(r.u64()?),
-            sha256: r.array()?,
-            origin: Origin {
-                standing: match r.u32()? {
-                    0 => OriginStanding::None,
-                    1 => OriginStanding::Listed,
-                    2 => OriginStanding::Signed,
-                    _ => {
-                        return Err(damaged(
-                            r.at - 4,
-                            "the image's origin has an unknown standing",
-                        ));
-                    }
-                },
-                words: String::new(),
-            },
-            name: r.text()?,
-            label: r.text()?,
-        })
-        .and_then(|mut image| {
-            image.origin.words = r.text()?;
-            Ok(image)
-        })
-    })?;
+    let image = section()?.whole(image)?;
     let (medium, region) = section()?.whole(|r| Ok((Bytes(r.u64()?), r.extent()?)))?;
-    let changes = section()?.whole(|r| {
-        r.list(20, |r| {
-            Ok(Change {
-                at: Bytes(r.u64()?),
-                before: r.bytes()?,
-                after: r.bytes()?,
-                why: r.text()?,
-            })
-        })
-    })?;
-    let kept = section()?.whole(|r| {
-        r.list(16, |r| {
-            Ok(Kept {
-                at: Bytes(r.u64()?),
-                bytes: r.bytes()?,
-                what: r.text()?,
-            })
-        })
-    })?;
-    let parts = section()?.whole(|r| {
-        r.list(48, |r| {
-            Ok(Part {
-                extent: r.extent()?,
-                number: r.u32()?,
-                uuid: Uuid::from_bytes(r.array()?),
-                purpose: r.text()?,
-                kind: r.text()?,
-                partuuid: r.text()?,
-            })
-        })
-    })?;
-    let esp = section()?.whole(|r| {
-        r.list(44, |r| {
-            Ok(EspFile {
-                size: Bytes(r.u64()?),
-                sha256: r.array()?,
-                path: r.text()?,
-            })
-        })
-    })?;
+    let changes = section()?.whole(|r| r.list(20, change))?;
+    let kept = section()?.whole(|r| r.list(16, kept))?;
+    let parts = section()?.whole(|r| r.list(48, part))?;
+    let esp = section()?.whole(|r| r.list(44, esp_file))?;
     let chunks = section()?.whole(|r| {
         if Bytes(u64::from(r.u32()?)) != CHUNK {
             return Err(damaged(r.at - 4, "its chunks are not of 1 MiB"));
@@ -415,6 +345,65 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
         parts,
         esp,
         chunks,
+    })
+}
+
+fn image(r: &mut Reader<'_>) -> Result<RecordedImage, FormError> {
+    let (size, sha256) = (Bytes(r.u64()?), r.array()?);
+    let standing = match r.u32()? {
+        0 => OriginStanding::None,
+        1 => OriginStanding::Listed,
+        2 => OriginStanding::Signed,
+        _ => {
+            return Err(damaged(
+                r.at - 4,
+                "the image's origin has an unknown standing",
+            ));
+        }
+    };
+    let (name, label, words) = (r.text()?, r.text()?, r.text()?);
+    Ok(RecordedImage {
+        name,
+        label,
+        size,
+        sha256,
+        origin: Origin { standing, words },
+    })
+}
+
+fn change(r: &mut Reader<'_>) -> Result<Change, FormError> {
+    Ok(Change {
+        at: Bytes(r.u64()?),
+        before: r.bytes()?,
+        after: r.bytes()?,
+        why: r.text()?,
+    })
+}
+
+fn kept(r: &mut Reader<'_>) -> Result<Kept, FormError> {
+    Ok(Kept {
+        at: Bytes(r.u64()?),
+        bytes: r.bytes()?,
+        what: r.text()?,
+    })
+}
+
+fn part(r: &mut Reader<'_>) -> Result<Part, FormError> {
+    Ok(Part {
+        extent: r.extent()?,
+        number: r.u32()?,
+        uuid: Uuid::from_bytes(r.array()?),
+        purpose: r.text()?,
+        kind: r.text()?,
+        partuuid: r.text()?,
+    })
+}
+
+fn esp_file(r: &mut Reader<'_>) -> Result<EspFile, FormError> {
+    Ok(EspFile {
+        size: Bytes(r.u64()?),
+        sha256: r.array()?,
+        path: r.text()?,
     })
 }
 
@@ -479,130 +468,193 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
     Ok(())
 }
 
-fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
 
-/// A section that is being written.
-#[derive(Default)]
-struct Writer(Vec<u8>);
+    use super::*;
+    use crate::units::Extent;
 
-impl Writer {
-    fn list<T>(items: &[T], one: impl Fn(Writer, &T) -> Writer) -> Writer {
-        items
-            .iter()
-            .fold(Writer::default().u32(count(items.len())), one)
-    }
-
-    fn raw(mut self, bytes: &[u8]) -> Writer {
-        self.0.extend(bytes);
-        self
-    }
-
-    fn u32(self, number: u32) -> Writer {
-        self.raw(&number.to_le_bytes())
-    }
-
-    fn u64(self, number: u64) -> Writer {
-        self.raw(&number.to_le_bytes())
-    }
-
-    fn extent(self, extent: Extent) -> Writer {
-        self.u64(extent.at.0).u64(extent.len.0)
-    }
-
-    fn bytes(self, bytes: &[u8]) -> Writer {
-        self.u32(count(bytes.len())).raw(bytes)
-    }
-
-    fn text(self, text: &str) -> Writer {
-        self.bytes(text.as_bytes())
-    }
-}
-
-/// Bytes that are being read, and where in the copy they start.
-struct Reader<'a> {
-    rest: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(rest: &'a [u8], at: usize) -> Reader<'a> {
-        Reader { rest, at }
-    }
-
-    /// Reads a section, which has to end where its fields do.
-    fn whole<T>(
-        mut self,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T, FormError>,
-    ) -> Result<T, FormError> {
-        let value = read(&mut self)?;
-        if !self.rest.is_empty() {
-            return Err(damaged(self.at, "a section is longer than its fields"));
-        }
-        Ok(value)
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], FormError> {
-        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
-            return Err(damaged(
-                self.at,
-                format!("{len} bytes are said to follow and do not"),
-            ));
+    /// A record of an image of `chunks` chunks and some bytes, whose region starts behind it.
+    pub fn record(chunks: u64, generation: u64) -> Record {
+        let size = Bytes(chunks * MIB - 1000);
+        let at = size.align_up(REGION_GRAIN);
+        let mut record = Record {
+            generation,
+            tool: "livestick 0.0".into(),
+            written: 1_700_000_000,
+            image: RecordedImage {
+                name: "live.iso".into(),
+                label: "LIVE".into(),
+                size,
+                sha256: [7; 32],
+                origin: Origin {
+                    standing: OriginStanding::Signed,
+                    words: "published".into(),
+                },
+            },
+            medium: at + Bytes::mib(24),
+            region: Extent {
+                at,
+                len: Bytes::mib(2),
+            },
+            changes: (1..7)
+                .map(|i| Change {
+                    at: Bytes(i * 5000),
+                    before: vec![1; 3000],
+                    after: vec![2; 3000],
+                    why: "boot arguments in /EFI/BOOT/grub.cfg".into(),
+                })
+                .collect(),
+            kept: vec![Kept {
+                at: at + Bytes::mib(23),
+                bytes: vec![3; 248 * 128 + 512],
+                what: "backup of the GPT".into(),
+            }],
+            parts: vec![Part {
+                purpose: "overlay".into(),
+                number: 5,
+                extent: Extent {
+                    at: at + Bytes::mib(4),
+                    len: Bytes::mib(8),
+                },
+                kind: "btrfs".into(),
+                uuid: Uuid::from_u128(5),
+                partuuid: "0-5".into(),
+            }],
+            esp: (0..20)
+                .map(|i| EspFile {
+                    path: format!("/EFI/BOOT/fonts/{i}"),
+                    size: Bytes(i),
+                    sha256: [9; 32],
+                })
+                .collect(),
+            chunks: (0..chunks).map(|i| tree::leaf(&i.to_le_bytes())).collect(),
         };
-        self.rest = rest;
-        self.at += len;
-        Ok(taken)
+        record.region.len = Bytes(2 * place_of(&record).0);
+        record
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], FormError> {
-        let at = self.at;
-        self.take(N)?
-            .try_into()
-            .map_err(|_| damaged(at, "a field is cut"))
+    fn copy(record: &Record) -> Vec<u8> {
+        let [here, other] = crate::record::place::places(record.region);
+        encode(record, here, other)
     }
 
-    fn u16(&mut self) -> Result<u16, FormError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, FormError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, FormError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn extent(&mut self) -> Result<Extent, FormError> {
-        let (at, len) = (Bytes(self.u64()?), Bytes(self.u64()?));
-        Ok(Extent { at, len })
-    }
-
-    fn bytes(&mut self) -> Result<Vec<u8>, FormError> {
-        let len = index(u64::from(self.u32()?));
-        self.take(len).map(<[u8]>::to_vec)
-    }
-
-    fn text(&mut self) -> Result<String, FormError> {
-        let at = self.at;
-        String::from_utf8(self.bytes()?).map_err(|_| damaged(at, "a text is not UTF-8"))
-    }
-
-    /// As many items as are counted, each of at least `least` bytes: a count that cannot be is refused before memory
-    /// is asked for.
-    fn list<T>(
-        &mut self,
-        least: usize,
-        one: impl Fn(&mut Reader<'a>) -> Result<T, FormError>,
-    ) -> Result<Vec<T>, FormError> {
-        let count = index(u64::from(self.u32()?));
-        if count > self.rest.len() / least {
-            return Err(damaged(
-                self.at,
-                format!("{count} items are said to follow and do not"),
-            ));
+    /// Makes both digests right, whatever was changed.
+    pub fn seal(copy: &mut [u8]) {
+        if copy.len() < HEADER {
+            return;
         }
-        (0..count).map(|_| one(self)).collect()
+        let body = Sha256::digest(&copy[HEADER..]);
+        copy[64..96].copy_from_slice(&body);
+        let head = Sha256::digest(&copy[..96]);
+        copy[96..128].copy_from_slice(&head);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for chunks in [1, 3, 4096] {
+            let record = record(chunks, 3);
+            assert!(decode(&copy(&record)).unwrap().1 == record);
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_4_gib_image_is_small() {
+        let len = copy(&record(4096, 1)).len();
+        assert!(len < 200 << 10, "{len}");
+    }
+
+    #[test]
+    fn the_room_is_known_before_the_digests_are() {
+        let whole = record(40_000, 1);
+        let mut planned = whole.clone();
+        planned.chunks.clear();
+        assert_eq!(place_of(&planned), place_of(&whole));
+        assert_eq!(place_of(&whole), Bytes::mib(2));
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let bytes = copy(&record(3, 1));
+        for at in (0..bytes.len()).step_by(7).chain(0..HEADER) {
+            let mut edited = bytes.clone();
+            edited[at] ^= 1;
+            assert!(decode(&edited).is_err(), "byte {at}");
+            assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_newer_form_is_told_from_damage_and_new_sections_are_skipped() {
+        let record = record(3, 1);
+        let mut newer = copy(&record);
+        newer[16] = 2;
+        let error = decode(&newer).unwrap_err();
+        assert_eq!(error, FormError::NewerVersion { major: 2, minor: 0 });
+        assert!(error.to_string().contains("newer livestick"), "{error}");
+
+        let mut more = copy(&record);
+        more[18] = 9;
+        more[56] += 1;
+        more.extend(*b"NEWS\x03\0\0\0abc\0\0\0\0\0");
+        let length = more.len() as u64;
+        more[32..40].copy_from_slice(&length.to_le_bytes());
+        seal(&mut more);
+        assert!(decode(&more).unwrap().1 == record);
+    }
+
+    #[test]
+    fn numbers_that_contradict_each_other_are_refused() {
+        let cases: [fn(&mut Record); 9] = [
+            |r| r.chunks.truncate(2),
+            |r| r.changes.reverse(),
+            |r| r.changes[0].after.truncate(2),
+            |r| r.changes[5].at = Bytes(3 * MIB - 3000),
+            |r| r.changes[5].at = Bytes(u64::MAX),
+            |r| r.region.at = Bytes::mib(5),
+            |r| r.medium = Bytes::mib(4),
+            |r| r.kept[0].at = Bytes(u64::MAX),
+            |r| r.parts[0].extent = r.region,
+        ];
+        for (number, wrong) in cases.iter().enumerate() {
+            let mut record = record(3, 1);
+            wrong(&mut record);
+            let error = decode(&copy(&record)).unwrap_err();
+            assert!(
+                matches!(error, FormError::Damaged { .. }),
+                "{number}: {error}"
+            );
+        }
+        let mut elsewhere = encode(&record(3, 1), Bytes::ZERO, Bytes::mib(5));
+        seal(&mut elsewhere);
+        assert!(decode(&elsewhere).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn sealed_bytes_never_panic(
+            changes in prop::collection::vec((0..1_usize << 16, any::<u8>()), 0..8),
+            fields in prop::collection::vec((20..64_usize, any::<u8>()), 0..3),
+            rubbish in prop::collection::vec(any::<u8>(), 0..2000),
+            cut: prop::sample::Index,
+        ) {
+            let mut bytes = copy(&record(3, 1));
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at.max(HEADER)] = byte;
+            }
+            for (at, byte) in fields {
+                bytes[at] = byte;
+            }
+            seal(&mut bytes);
+            let _ = decode(&bytes);
+            let _ = decode(&bytes[..cut.index(bytes.len())]);
+            let mut bytes = [&bytes[..HEADER], &rubbish].concat();
+            let length = bytes.len() as u64;
+            bytes[32..40].copy_from_slice(&length.to_le_bytes());
+            seal(&mut bytes);
+            let _ = decode(&bytes);
+        }
     }
 }

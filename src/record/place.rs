@@ -14,7 +14,8 @@
 
 use uuid::{Uuid, uuid};
 
-use crate::read::{ReadAt, ReadError};
+use crate::image::iso9660::Volume;
+use crate::read::{ReadAt, ReadError, WriteAt};
 use crate::record::form::{self, FormError, HEADER, PLACE_GRAIN};
 use crate::record::{REGION_GRAIN, Record, tree};
 use crate::table::{Kind, Table};
@@ -31,15 +32,6 @@ pub const NAME: &str = "livestick record";
 const NEAR: Bytes = Bytes::mib(64);
 /// Chunks that are read to know whether a record describes what is there.
 const SAMPLES: usize = 8;
-
-/// What can be written to at any place.
-pub trait WriteAt: ReadAt {
-    /// Writes all of `bytes` at `at`.
-    fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError>;
-
-    /// Makes everything written permanent, and lets later reads come from the medium.
-    fn flush(&self) -> Result<(), ReadError>;
-}
 
 /// What a copy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +100,7 @@ pub enum Search {
 /// Looks for the record at the places where it should be, and if it is not there and `thorough`, at every MiB.
 /// Places that cannot be read are passed over; `go_on` is asked at every one of them and ends the search with `false`.
 pub fn find(medium: &dyn ReadAt, thorough: bool, go_on: &mut dyn FnMut(Bytes) -> bool) -> Search {
-    let volume = Volume::read(medium);
+    let volume = Volume::read(medium).ok().flatten();
     let mut seen = Seen::default();
     for at in likely(medium, volume.as_ref()) {
         if !go_on(at) {
@@ -153,8 +145,8 @@ pub fn store(medium: &dyn WriteAt, record: &Record) -> Result<(), ReadError> {
             let why = "it is longer than its place";
             return Err(ReadError::malformed("record", here, why));
         }
-        medium.write_at(here, &copy)?;
-        medium.flush()?;
+        medium.write_all_at(here, &copy)?;
+        medium.make_permanent()?;
         if medium.read_vec(here, copy.len())? != copy {
             let why = "what is read back is not what was written; replace the stick";
             return Err(ReadError::malformed("record", here, why));
@@ -254,8 +246,9 @@ fn found(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Found
         at,
         condition: look_at(medium, at).map_or(Condition::Absent, |copy| copy.0),
     });
-    let same =
-        |volume: &Volume| volume.label == record.image.label && volume.size <= record.image.size;
+    let same = |volume: &Volume| {
+        volume.label == record.image.label && volume.space.bytes() <= record.image.size
+    };
     let mut fit = Fit {
         volume: volume.is_some_and(same),
         ..Fit::default()
@@ -276,38 +269,12 @@ fn found(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Found
     }
 }
 
-/// What the primary volume descriptor on the medium says (ECMA-119, 8.4).
-struct Volume {
-    label: String,
-    size: Bytes,
-}
-
-impl Volume {
-    fn read(medium: &dyn ReadAt) -> Option<Volume> {
-        let descriptor = medium.read_vec(Bytes(16 * 2048), 2048).ok()?;
-        if !descriptor.starts_with(b"\x01CD001\x01") {
-            return None;
-        }
-        let blocks = descriptor
-            .get(80..84)?
-            .try_into()
-            .ok()
-            .map(u32::from_le_bytes)?;
-        Some(Volume {
-            label: String::from_utf8_lossy(descriptor.get(40..72)?)
-                .trim_end()
-                .to_owned(),
-            size: Bytes(u64::from(blocks) * 2048),
-        })
-    }
-}
-
 /// Places where the record should be, each a multiple of a MiB: its partition, behind every partition, and behind the
 /// volume.
 fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
     let mut all = Vec::new();
     let table = Table::read(medium).ok();
-    for partition in table.iter().flat_map(|table| table.partitions()) {
+    for partition in table.iter().flat_map(Table::partitions) {
         let ours = matches!(partition.kind, Kind::Gpt(GPT_TYPE) | Kind::Mbr(MBR_TYPE));
         let at = if ours {
             partition.extent.at
@@ -317,7 +284,7 @@ fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
         all.push(at);
     }
     if let Some(volume) = volume {
-        let mut at = volume.size.align_up(PLACE_GRAIN);
+        let mut at = volume.space.bytes().align_up(PLACE_GRAIN);
         let end = at + NEAR;
         while at < end {
             all.push(at);
@@ -326,4 +293,222 @@ fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
     }
     all.retain(|at| *at < medium.len());
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::record::form::tests::record;
+
+    /// A medium in memory that stops taking bytes after so many.
+    struct Memory {
+        bytes: RefCell<Vec<u8>>,
+        left: RefCell<usize>,
+    }
+
+    impl Memory {
+        fn new(record: &Record) -> Memory {
+            let mut bytes = vec![0; record.medium.index().unwrap()];
+            for (index, _) in record.chunks.iter().enumerate() {
+                let extent = record.chunk(index);
+                let chunk = &mut bytes[extent.at.index().unwrap()..extent.end().index().unwrap()];
+                chunk[..8].copy_from_slice(&(index as u64).to_le_bytes());
+            }
+            Memory {
+                bytes: RefCell::new(bytes),
+                left: RefCell::new(usize::MAX),
+            }
+        }
+
+        fn change(&self, at: Bytes, change: impl Fn(&mut [u8])) {
+            change(&mut self.bytes.borrow_mut()[at.index().unwrap()..]);
+        }
+    }
+
+    impl ReadAt for Memory {
+        fn len(&self) -> Bytes {
+            ReadAt::len(&*self.bytes.borrow())
+        }
+
+        fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
+            self.bytes.borrow().read_exact_at(at, buf)
+        }
+    }
+
+    impl WriteAt for Memory {
+        fn write_all_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError> {
+            let mut left = self.left.borrow_mut();
+            let take = bytes.len().min(*left);
+            *left -= take;
+            let at = at.index().unwrap();
+            self.bytes.borrow_mut()[at..at + take].copy_from_slice(&bytes[..take]);
+            if take < bytes.len() {
+                return Err(ReadError::malformed(
+                    "medium",
+                    Bytes(at as u64),
+                    "pulled out",
+                ));
+            }
+            Ok(())
+        }
+
+        fn make_permanent(&self) -> Result<(), ReadError> {
+            Ok(())
+        }
+    }
+
+    /// A record whose digests are those of what [`Memory::new`] holds.
+    fn real(generation: u64) -> Record {
+        let mut record = record(3, generation);
+        let memory = Memory::new(&record);
+        for index in 0..record.chunks.len() {
+            let extent = record.chunk(index);
+            let bytes = memory
+                .read_vec(extent.at, extent.len.index().unwrap())
+                .unwrap();
+            record.chunks[index] = tree::leaf(&bytes);
+        }
+        record
+    }
+
+    fn search(memory: &Memory, thorough: bool) -> Search {
+        find(memory, thorough, &mut |_| true)
+    }
+
+    fn one(memory: &Memory) -> Found {
+        match search(memory, true) {
+            Search::Found(found) => *found,
+            _ => panic!("no record was found"),
+        }
+    }
+
+    #[test]
+    fn a_torn_write_costs_one_copy_at_most() {
+        let (old, mut new) = (real(4), real(5));
+        // Different all over, as the second write of another day is.
+        new.changes
+            .iter_mut()
+            .for_each(|change| change.after.fill(8));
+        new.kept[0].bytes.fill(8);
+        new.esp.iter_mut().for_each(|file| file.sha256.fill(8));
+        let memory = Memory::new(&old);
+        store(&memory, &old).unwrap();
+        let before = memory.bytes.borrow().clone();
+        let [first, second] = places(old.region);
+        let copy = |record| form::encode(record, second, first);
+        let whole = 2 * copy(&new).len();
+        for cut in (0..=whole).step_by(512) {
+            memory.bytes.borrow_mut().copy_from_slice(&before);
+            *memory.left.borrow_mut() = cut;
+            assert!(store(&memory, &new).is_err());
+            let found = one(&memory);
+            // What is the same in both need not have been written again.
+            let torn = [
+                &copy(&new)[..cut.min(whole / 2)],
+                &copy(&old)[cut.min(whole / 2)..],
+            ]
+            .concat();
+            let expected = if torn == copy(&new) { &new } else { &old };
+            assert!(found.record == *expected, "cut at {cut}");
+            let good = |placed: &&Placed| matches!(placed.condition, Condition::Good(_));
+            assert!(found.copies.iter().filter(good).count() >= 1);
+            // The next write heals it.
+            *memory.left.borrow_mut() = usize::MAX;
+            store(&memory, &new).unwrap();
+            let copies = one(&memory).copies;
+            assert!(
+                copies
+                    .iter()
+                    .all(|placed| placed.condition == Condition::Good(5))
+            );
+        }
+    }
+
+    #[test]
+    fn every_damaged_sector_of_a_copy_is_survived_by_the_other() {
+        let record = real(1);
+        let memory = Memory::new(&record);
+        store(&memory, &record).unwrap();
+        let len = form::encode(&record, Bytes::ZERO, Bytes::ZERO).len();
+        for (index, copy) in places(record.region).into_iter().enumerate() {
+            for sector in 0..len.div_ceil(512) {
+                let at = copy + Bytes(sector as u64 * 512);
+                let flip =
+                    |bytes: &mut [u8]| bytes[..512].iter_mut().for_each(|byte| *byte ^= 0x55);
+                memory.change(at, flip);
+                let found = one(&memory);
+                assert!(found.record == record);
+                let conditions = found.copies.map(|placed| placed.condition);
+                assert_eq!(conditions[1 - index], Condition::Good(1));
+                // A last sector may be behind the copy's end, but not wholly.
+                assert_ne!(conditions[index], Condition::Good(1), "sector {sector}");
+                memory.change(at, flip);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_from_nothing() {
+        let record = real(1);
+        let memory = Memory::new(&record);
+        assert!(search(&memory, true) == Search::Nothing);
+        store(&memory, &record).unwrap();
+        // Nothing else is on the medium that would lead to it.
+        assert!(search(&memory, false) == Search::Nothing);
+        for copy in places(record.region) {
+            memory.change(copy, |bytes| bytes[16] = 2);
+        }
+        let Search::Unreadable(all) = search(&memory, true) else {
+            panic!("unreadable")
+        };
+        assert_eq!(all.len(), 2);
+        assert!(
+            all.iter()
+                .all(|placed| placed.condition == Condition::Newer(2, 0))
+        );
+        for copy in places(record.region) {
+            memory.change(copy, |bytes| {
+                bytes[16] = 1;
+                bytes[200] ^= 1;
+            });
+        }
+        let Search::Unreadable(all) = search(&memory, true) else {
+            panic!("unreadable")
+        };
+        assert!(matches!(&all[0].condition, Condition::Damaged(why) if why.contains("digest")));
+    }
+
+    #[test]
+    fn a_record_of_something_else_is_stale_and_one_in_a_file_is_none() {
+        let record = real(1);
+        let memory = Memory::new(&record);
+        store(&memory, &record).unwrap();
+        for index in 0..record.chunks.len() {
+            memory.change(record.chunk(index).at, |bytes| bytes[0] ^= 0xFF);
+        }
+        assert!(matches!(search(&memory, true), Search::Stale(_)));
+        // Another stick's record, as it lies in a stick image file at some MiB.
+        let bytes = form::encode(&record, Bytes::mib(4), Bytes::mib(5));
+        let memory = Memory::new(&record);
+        memory.change(Bytes::mib(20), |place| {
+            place[..bytes.len()].copy_from_slice(&bytes);
+        });
+        assert!(search(&memory, true) == Search::Nothing);
+    }
+
+    #[test]
+    fn the_record_of_what_is_there_goes_before_a_newer_one_of_something_else() {
+        let record = real(1);
+        let memory = Memory::new(&record);
+        store(&memory, &record).unwrap();
+        let mut old = real(9);
+        old.region.at = Bytes::mib(20);
+        old.parts.clear();
+        old.chunks[0] = [1; 32];
+        old.chunks[1] = [1; 32];
+        store(&memory, &old).unwrap();
+        assert!(one(&memory).record == record);
+    }
 }

@@ -32,8 +32,10 @@ complete -c livestick -n "__fish_livestick_needs_command" -f -a "write" -d 'Writ
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "probe" -d 'Find out whether a stick has the size it claims'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l json -d 'Give the facts as one JSON object'
-complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l quick -d 'Do not open the initrd and the root image'
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l quick -d 'Do not open the initrd and the root image, and do not compare digests'
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand list" -l json -d 'Give the disks as one JSON object'
 complete -c livestick -n "__fish_livestick_using_subcommand list" -l loops -d 'Show loop devices too'
@@ -52,6 +54,8 @@ xfs\t'A journal, checksums on metadata'"
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l extra-kernel-args -d 'More kernel arguments, for every entry that starts the live system' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick (which must not meet its twin in one machine)' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s n -l dry-run -d 'Print what would be done, and write nothing'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s y -l yes -d 'Do not ask before a stick is written over'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l unmount -d 'Unmount what is mounted from the target'

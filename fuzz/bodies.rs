@@ -11,6 +11,9 @@ use livestick::image::isomd5;
 use livestick::image::root::RootImage;
 use livestick::patch::{After, Draft, Patch};
 use livestick::plan::ids::Ids;
+use livestick::published::armor;
+use livestick::published::frame::Frame;
+use livestick::published::list::List;
 use livestick::read::ReadAt;
 use livestick::record::{form, place};
 use livestick::superblock;
@@ -151,6 +154,35 @@ pub fn record(data: &[u8]) {
             .iter()
             .map(|change| change.at + Bytes(change.after.len() as u64));
         assert!(at.max().unwrap_or_default() <= record.image.size);
+    }
+}
+
+/// A checksum file: its frame, its lines, and keys and signatures in it.
+pub fn published(data: &[u8]) {
+    let names = [b"live.iso".to_vec()];
+    let text = match Frame::of(data) {
+        Frame::Signed { whole, text } => {
+            // A frame is all there is of it, and no more than was there.
+            assert!(whole.len() <= data.len() + 1);
+            assert!(
+                matches!(Frame::of(&whole), Frame::Signed { text: again, .. } if again == text)
+            );
+            text
+        }
+        _ => data.to_vec(),
+    };
+    let list = List::parse(&text);
+    if let Ok(sums) = list.find(&names, true) {
+        assert!(
+            sums.iter()
+                .all(|sum| sum.value.len() == sum.algorithm.length())
+        );
+        assert!(sums.len() <= 2);
+    }
+    let _ = list.only();
+    for kind in [armor::SIGNATURE, armor::PUBLIC_KEY] {
+        let bare = armor::remove(data, kind);
+        let _ = armor::are(bare.as_deref().unwrap_or(data), &armor::KEY_PACKETS);
     }
 }
 

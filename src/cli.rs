@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::published::Asked;
 use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
 use crate::units::Bytes;
 
@@ -81,9 +83,42 @@ pub struct Inspect {
     /// Give the facts as one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Do not open the initrd and the root image
+    /// Do not open the initrd and the root image, and do not compare digests
     #[arg(long)]
     pub quick: bool,
+    /// What the distribution published of the image.
+    #[command(flatten)]
+    pub published: PublishedOptions,
+}
+
+/// What an image is compared with.
+#[derive(Debug, Args)]
+pub struct PublishedOptions {
+    /// Compare the image with the digest that this file lists, with sha256:HEX
+    /// or sha512:HEX, or with "none" [default: the checksum file beside it]
+    #[arg(long, value_name = "FILE|sha256:HEX|none", value_parser = checksum(), value_hint = clap::ValueHint::FilePath)]
+    pub checksum: Option<Asked>,
+    /// Keys that may sign checksum files, in place of the distribution's own
+    /// (may be given several times)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub keyring: Vec<PathBuf>,
+}
+
+impl PublishedOptions {
+    /// What is asked for. The error is one of usage.
+    pub fn asked(&self) -> Result<Asked, String> {
+        let asked = self.checksum.clone().unwrap_or_default();
+        match asked {
+            Asked::Nothing | Asked::Sum(_) if !self.keyring.is_empty() => {
+                Err("--keyring is for signatures of checksum files, and none is read here".into())
+            }
+            _ => Ok(asked),
+        }
+    }
+}
+
+fn checksum() -> ValueParser {
+    ValueParser::new(OsStringValueParser::new().try_map(Asked::try_from))
 }
 
 /// `livestick list`.
@@ -207,6 +242,9 @@ pub struct Write {
     /// (which must not meet its twin in one machine)
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
+    /// What the distribution published of the image.
+    #[command(flatten)]
+    pub published: PublishedOptions,
 }
 
 /// `livestick verify`.
@@ -218,6 +256,9 @@ pub struct Verify {
     /// The image to compare with [default: what the stick's own record says]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     pub image: Option<PathBuf>,
+    /// What the distribution published of the image.
+    #[command(flatten)]
+    pub published: PublishedOptions,
     /// Give the events and the report as JSON, one object a line
     #[arg(long)]
     pub json: bool,
@@ -346,6 +387,8 @@ impl Write {
             unmount: self.unmount,
             allow_disk: self.allow_disk.clone(),
             seed: self.seed.clone(),
+            checksum: self.published.asked()?,
+            keyrings: self.published.keyring.clone(),
             probe: match (self.capacity_probe, self.no_capacity_probe) {
                 (true, _) => Some(true),
                 (_, true) => Some(false),

@@ -12,34 +12,102 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use sticks::{extract, repair, verify};
 
+use crate::apply::flow::Stop;
 use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{self, System};
-use crate::event::Event;
+use crate::event::{Event, Step, Work};
 use crate::host::Host;
-use crate::image::Image;
+use crate::image::{self, Image};
 use crate::plan::{Plan, build, target};
 use crate::privilege;
+use crate::published::measure::measure;
+use crate::published::{Comparison, Published, lookup};
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
 use crate::ui::json::{self, Json};
 use crate::ui::plain::Plain;
 use crate::ui::{confirm, facts, say, tui, warn};
+use crate::units::Bytes;
 
 /// `livestick inspect`.
 pub fn inspect(options: &cli::Inspect) -> Result<(), Exit> {
+    let asked = options.published.asked();
+    let asked = asked.map_err(|why| usage(why, options.json))?;
     let mut image =
         Image::open(&options.image).map_err(|refusal| refused(&refusal, options.json))?;
+    let keys = &options.published.keyring;
+    let published = lookup::find(&asked, keys, &options.image, &image.path)
+        .map_err(|refusal| refused(&refusal, options.json))?;
     if !options.quick {
         image.look_inside();
     }
+    let comparison = compare(&image, &published, options.quick)
+        .map_err(|refusal| refused(&refusal, options.json))?;
+    let inspected = facts::Inspected {
+        image: &image,
+        published: &published,
+        comparison: &comparison,
+    };
     say(&if options.json {
-        json::line(&image)
+        json::line(&inspected)
     } else {
-        facts::image(&image)
+        facts::inspected(&inspected)
     });
-    Ok(())
+    match comparison {
+        Comparison::Differs { why, .. } => {
+            if !options.json {
+                warn(&why);
+            }
+            Err(Exit::Damaged)
+        }
+        Comparison::Equal | Comparison::NotCompared { .. } => Ok(()),
+    }
+}
+
+/// Whether an image is the published one. Takes as long as it takes to read it, so only where that can be told.
+fn compare(image: &Image, published: &Published, quick: bool) -> Result<Comparison, Refusal> {
+    let not_compared = |why: &str| Ok(Comparison::NotCompared { why: why.into() });
+    if published.sums().is_empty() {
+        return not_compared("there is nothing to compare with");
+    }
+    if quick {
+        return not_compared("--quick reads only a part of the image");
+    }
+    let unreadable = |why: String| Refusal::ImageUnreadable {
+        path: image.path.clone(),
+        why,
+    };
+    let file = image::open(&image.path).map_err(|error| unreadable(error.to_string()))?;
+    let total = image.size;
+    let mut plain = Plain::of_one(Step {
+        title: "comparing with the published digest".into(),
+        work: Work::CheckImage,
+        bytes: total,
+    });
+    let mut done = Bytes::ZERO;
+    let never = AtomicBool::new(false);
+    let measured = measure(
+        &file,
+        total,
+        published.sums(),
+        |len| {
+            done += Bytes(len as u64);
+            let step = 0;
+            plain.event(&Event::Progress { step, done, total });
+        },
+        &never,
+    );
+    plain.end();
+    let measured = measured.map_err(|stop| match stop {
+        Stop::Failed(error) => unreadable(format!("{error:#}")),
+        Stop::Cancelled => unreadable("it was stopped".into()),
+    })?;
+    Ok(match published.compare(&image.name, &measured) {
+        Ok(()) => Comparison::Equal,
+        Err(why) => Comparison::Differs { measured, why },
+    })
 }
 
 /// `livestick list`.
@@ -158,7 +226,14 @@ pub fn plan(request: &Request, host: &Host) -> Result<Plan, Refusal> {
         image.look_inside();
     }
     let target = target::look(request, &System::real())?;
-    build::build(request, &image, target, host)
+    let mut plan = build::build(request, &image, target, host)?;
+    plan.image.published = lookup::find(
+        &request.checksum,
+        &request.keyrings,
+        &request.image,
+        &image.path,
+    )?;
+    Ok(plan)
 }
 
 /// Says what is wrong with the command line.

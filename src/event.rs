@@ -32,6 +32,8 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
+    /// The image is read and compared with its published digest; nothing is written.
+    CheckImage,
     /// Marks are written, read back and taken back: does the target have the size it claims?
     Probe,
     /// The first MiB becomes zeros: from here on the stick is blank.

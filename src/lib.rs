@@ -32,6 +32,7 @@ pub mod patch;
 pub mod persistence;
 pub mod plan;
 pub mod privilege;
+pub mod published;
 pub mod read;
 pub mod record;
 pub mod refusal;

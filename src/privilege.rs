@@ -369,6 +369,7 @@ impl Link {
                 self.works = steps.iter().map(|step| step.work).collect();
             }
             Event::Started { step } => match self.works.get(*step) {
+                Some(Work::CheckImage) => {}
                 Some(Work::FirstMib | Work::Probe) => *state = StickState::Unknown,
                 _ => *state = StickState::Blank,
             },

@@ -123,6 +123,12 @@ pub enum Refusal {
         /// The package that has it.
         package: &'static str,
     },
+    /// A checksum file that is of no use for this image.
+    #[error("{0}")]
+    Checksum(String),
+    /// What was published of the image contradicts itself, or is not what was signed.
+    #[error("{0}")]
+    Published(String),
     /// A plan that is not applied as it is.
     #[error("the plan is not applied: {0}")]
     Plan(String),
@@ -135,7 +141,9 @@ impl Refusal {
     /// The exit status.
     pub fn exit(&self) -> Exit {
         match self {
-            Refusal::Damaged { .. } | Refusal::Truncated { .. } => Exit::Damaged,
+            Refusal::Damaged { .. } | Refusal::Truncated { .. } | Refusal::Published(_) => {
+                Exit::Damaged
+            }
             _ => Exit::Refused,
         }
     }

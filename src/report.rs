@@ -12,6 +12,7 @@ use crate::capacity::Capacity;
 use crate::chain::Link;
 use crate::diagnosis::{self, Damage};
 use crate::event::Task;
+use crate::published::Published;
 use crate::units::Bytes;
 
 /// How a job ended, as the exit status tells it.
@@ -170,6 +171,9 @@ pub struct Report {
     /// Its SHA-256, as it was read for writing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// What was published of it. Where that is a digest, the image has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
     /// What was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_back: Option<ReadBack>,
@@ -206,6 +210,7 @@ impl Report {
             image: None,
             image_size: None,
             sha256: None,
+            published: None,
             read_back: None,
             capacity: None,
             made: Vec::new(),
@@ -231,6 +236,9 @@ impl fmt::Display for Report {
         }
         if let Some(sha256) = &self.sha256 {
             writeln!(f, "sha256     {sha256}")?;
+        }
+        if let Some(published) = &self.published {
+            writeln!(f, "digest     {published}")?;
         }
         if let Some(back) = &self.read_back {
             back.fmt(f)?;

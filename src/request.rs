@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::published;
 use crate::units::{Bytes, MIB};
 
 /// How large something shall be.
@@ -166,6 +167,10 @@ pub struct Request {
     pub allow_disk: Option<String>,
     /// Derive every identifier from this text instead of at random.
     pub seed: Option<String>,
+    /// What the image is compared with before it is written.
+    pub checksum: published::Asked,
+    /// The keys that count for signatures of checksum files, in place of the distribution's.
+    pub keyrings: Vec<PathBuf>,
     /// Whether to probe that the target has the size it claims; `None` leaves it to what the target is.
     pub probe: Option<bool>,
 }

@@ -143,6 +143,11 @@ fn record() {
     );
 }
 
+#[test]
+fn published() {
+    fuzzed("published", 200, 1000, bodies::published);
+}
+
 /// Found by the fuzzer: what is not quite a directory's name for itself is one like any other, and may lie anywhere.
 #[test]
 fn a_directory_that_only_looks_like_itself_is_followed_with_care() {

@@ -306,6 +306,36 @@ fn root_applies_what_was_planned() {
     }
 }
 
+/// A published digest, as plans have it.
+fn given(value: &str) -> Value {
+    json!({"state": "given", "sum": {"algorithm": "sha256", "value": value}})
+}
+
+#[test]
+fn root_compares_the_image_with_the_published_digest_again() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let sum = run("sha256sum", &[text(&lab.path("live.iso"))]);
+    let (sum, _) = sum.split_once(' ').unwrap();
+    let line = lab.plan(&["--checksum", &format!("sha256:{sum}")]);
+    assert!(line.contains(&given(sum).to_string()), "{line}");
+    let before = lab.sums();
+    let other = "5".repeat(64);
+    let (code, events) = lab.apply(&line.replace(sum, &other));
+    let (state, message) = failure(&events);
+    assert_eq!((code, state), (Some(4), StickState::Untouched), "{message}");
+    assert!(
+        message.contains(sum) && message.contains(&other),
+        "{message}"
+    );
+    assert_eq!(lab.sums(), before);
+    let (code, events) = lab.apply(&line);
+    assert_eq!(code, Some(0), "{events:?}");
+    assert_eq!(lab.differing(), 0);
+}
+
 /// What the refusal says, and what was done to the plan.
 type Tamper<'a> = (&'a str, Box<dyn Fn(&mut Value) + 'a>);
 
@@ -484,6 +514,17 @@ fn a_plan_that_was_tampered_with_is_refused_and_nothing_is_written() {
         (
             "changed after the plan",
             Box::new(|p| p["image"]["version"]["inode"] = json!(7)),
+        ),
+        (
+            "published digest that is none",
+            Box::new(|p| p["image"]["published"] = given("12")),
+        ),
+        (
+            "odd",
+            Box::new(|p| {
+                let note = json!(["a\u{1b}[2J"]);
+                p["image"]["published"] = json!({"state": "not-found", "notes": note});
+            }),
         ),
         ("version", Box::new(|p| p["version"] = json!(2))),
         (

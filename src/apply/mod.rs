@@ -3,6 +3,9 @@
 //!
 //! The order keeps one promise: at every moment the stick is as it was, blank, or complete.
 //!
+//! Where a published digest is known, the image is read once before all that, and has to have it. What is copied later
+//! has to be what was read then.
+//!
 //! 0. Where the plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a
 //!    target that fails this is left as it was.
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
@@ -36,6 +39,7 @@ use crate::apply::flow::Stop;
 use crate::apply::verify::{Digests, read_back};
 use crate::capacity::mark::Key;
 use crate::capacity::{Capacity, job, quick};
+use crate::digest::hex;
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
 use crate::disk::{System, rescan, shown};
@@ -44,6 +48,7 @@ use crate::host::Host;
 use crate::image::Version;
 use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
+use crate::published::measure::measure;
 use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::units::Bytes;
 
@@ -75,6 +80,7 @@ pub fn run(
         current: 0,
         state: StickState::Untouched,
         created: false,
+        checked: None,
     };
     let began = Instant::now();
     let ended = job.run();
@@ -101,6 +107,8 @@ pub fn run(
 enum End {
     /// Before the first write: the target is not what the plan saw, or cannot be had.
     Refused(anyhow::Error),
+    /// Before the first write: the image is not the published one.
+    Image(anyhow::Error),
     /// By the user.
     Cancelled,
     /// Writing, or what belongs to it.
@@ -130,6 +138,7 @@ impl End {
     fn into_failure(self, state: StickState) -> Failure {
         let (exit, message) = match self {
             End::Refused(error) => (Exit::Refused, told(&error)),
+            End::Image(error) => (Exit::Damaged, told(&error)),
             End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
             End::Write(error) => (Exit::WriteFailed, told(&error)),
             End::Verify(error) => (Exit::NotVerified, told(&error)),
@@ -173,6 +182,8 @@ struct Job<'a> {
     state: StickState,
     /// Whether the target is a file that this job made.
     created: bool,
+    /// SHA-256 of the image, where it was compared with what was published.
+    checked: Option<String>,
 }
 
 impl Job<'_> {
@@ -187,6 +198,7 @@ impl Job<'_> {
 
     fn open_and_write(&mut self) -> Result<Report, End> {
         let image = opening::image(self.plan).map_err(End::Refused)?;
+        self.check_image(&image)?;
         let medium = opening::target(
             &self.plan.target,
             Some(&self.plan.image.path),
@@ -224,6 +236,29 @@ impl Job<'_> {
         let mut report = outcome::report(plan, state, copied, digests, verdict, made, notes);
         report.capacity = capacity;
         Ok(report)
+    }
+
+    /// Compares the image with what was published of it.
+    fn check_image(&mut self, image: &fs::File) -> Result<(), End> {
+        let plan = self.plan;
+        let planned = &plan.image;
+        let wanted = planned.published.sums();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.start(Work::CheckImage);
+        let cancel = self.cancel;
+        let read = |len| self.progress(len);
+        let sums =
+            measure(image, planned.size, wanted, read, cancel).map_err(|stop| match stop {
+                Stop::Cancelled => End::Cancelled,
+                Stop::Failed(error) => End::Refused(error),
+            })?;
+        let compared = planned.published.compare(&planned.name, &sums);
+        compared.map_err(|why| End::Image(anyhow!(why)))?;
+        self.checked = sums.first().map(|sum| hex(&sum.value));
+        self.finish();
+        Ok(())
     }
 
     /// Makes sure that the target has the size it claims, if the plan says so.
@@ -329,6 +364,16 @@ impl Job<'_> {
             },
             cancel,
         )?;
+        if self
+            .checked
+            .as_ref()
+            .is_some_and(|checked| *checked != copied.sha256)
+        {
+            return Err(End::Write(anyhow!(
+                "the image {} was changed after it was compared with its published digest; write it again",
+                shown(&plan.image.path)
+            )));
+        }
         let now = image
             .metadata()
             .context("looking at the image")

@@ -69,6 +69,7 @@ pub fn report(
     report.image = Some(plan.image.name.clone());
     report.image_size = Some(plan.image.size);
     report.sha256 = Some(copied.sha256);
+    report.published = Some(plan.image.published.clone());
     report.read_back = Some(ReadBack {
         bytes: plan.image.size,
         verdict,

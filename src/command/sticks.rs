@@ -86,10 +86,14 @@ pub fn save(path: &Path, report: &Report) -> std::io::Result<()> {
 
 /// `livestick verify`.
 pub fn verify(options: &cli::Verify) -> Result<(), Exit> {
+    let asked = options.published.asked();
+    let asked = asked.map_err(|why| super::usage(why, options.json))?;
     let request = verify::Request {
         target: options.target.clone(),
         image: options.image.clone(),
-        published: None,
+        // There is nothing beside a stick.
+        checksum: options.published.checksum.is_some().then_some(asked),
+        keyrings: options.published.keyring.clone(),
     };
     let mut front = Front::new(options.json, options.report.as_ref());
     let cancel = Arc::clone(&front.cancel);

@@ -12,6 +12,8 @@
 //! * All that is written lies inside the target, and nothing over anything else that is written.
 //! * Trees are laid out in a directory of our own: no path leaves it, no link leads out of it, and no name is taken
 //!   for something else by the programs that are given it.
+//! * What was published of the image has a form that the lookup gives. Who signed it is the planner's word; that the
+//!   image has the digest is not, for it is compared again here.
 //! * No program, device or directory is named by a plan: those are found here.
 //!
 //! It does not judge whether the stick will boot.
@@ -70,6 +72,9 @@ impl Plan {
         let planned = &self.image;
         if !planned.path.is_absolute() {
             return no(format!("{} is a relative path", shown(&planned.path)));
+        }
+        if let Err(why) = planned.published.audit() {
+            return no(why);
         }
         let image = Image::open(&planned.path)?;
         if image.version != planned.version

@@ -18,6 +18,7 @@ use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
+use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request, Wanted};
@@ -130,6 +131,8 @@ impl Planner<'_> {
                 label: image.label.clone(),
                 media_sum,
                 version: image.version.clone(),
+                // Looked up by whoever has the files: see `command::plan`.
+                published: Published::NotAsked,
             },
             probe: self.probe(&target)?,
             target,

@@ -26,6 +26,7 @@ use crate::image::isomd5::Implanted;
 use crate::patch::Patch;
 use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
+use crate::published::Published;
 use crate::units::{Block, Bytes, MIB};
 
 /// The target as the plan saw it.
@@ -67,6 +68,8 @@ pub struct PlannedImage {
     pub media_sum: Option<Covered>,
     /// Which version of the file was looked at; compared again before the first write.
     pub version: Version,
+    /// What the distribution published of it. Where that is a digest, the image is compared with it first.
+    pub published: Published,
 }
 
 /// What the media check of the stick is about.
@@ -124,6 +127,13 @@ impl Plan {
             .sum();
         let head = size.min(Bytes(MIB));
         let mut steps = Vec::new();
+        if !self.image.published.sums().is_empty() {
+            steps.push(step(
+                "compare the image with its published digest".into(),
+                Work::CheckImage,
+                size,
+            ));
+        }
         if let Some(probe) = &self.probe {
             steps.push(step(
                 format!(

@@ -12,7 +12,48 @@ use crate::image::boot_file::Role;
 use crate::image::root::RootKind;
 use crate::persistence::home;
 use crate::plan::target::sizes;
+use crate::published::{Comparison, Published};
 use crate::table::{Kind, Scheme};
+
+/// An image, what was published of it, and whether it is that.
+#[derive(Serialize)]
+pub struct Inspected<'a> {
+    /// The image.
+    #[serde(flatten)]
+    pub image: &'a Image,
+    /// What was published of it.
+    pub published: &'a Published,
+    /// Whether it is that.
+    pub comparison: &'a Comparison,
+}
+
+/// What an image is, and whether it is what was published.
+pub fn inspected(inspected: &Inspected<'_>) -> String {
+    let mut out = image(inspected.image);
+    let mut line = |name: &str, text: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{name:<11}{text}");
+    };
+    line("digest", inspected.published.to_string());
+    for sum in inspected.published.sums() {
+        line("", sum.to_string());
+    }
+    match inspected.comparison {
+        Comparison::Equal if inspected.published.is_signed() => {
+            line("", "the image is the published one".into());
+        }
+        Comparison::Equal => line("", "the image has this digest".into()),
+        // The first line has said so.
+        Comparison::NotCompared { .. } if inspected.published.sums().is_empty() => {}
+        Comparison::NotCompared { why } => line("", format!("not compared: {why}")),
+        Comparison::Differs { measured, .. } => {
+            for sum in measured {
+                line("", format!("the image has another one: {sum}"));
+            }
+        }
+    }
+    out
+}
 
 /// What an image is.
 pub fn image(image: &Image) -> String {

@@ -63,6 +63,10 @@ impl Pace {
     pub fn left(&self, step: usize, done: Bytes, now: Instant) -> Option<Duration> {
         let reading = |work: Work| work == Work::ReadBack;
         let at_work = self.steps.get(step)?.work;
+        if at_work == Work::CheckImage {
+            // How fast a file is read says nothing of the stick.
+            return None;
+        }
         let rate = self.rate(done, now);
         let write = match at_work {
             // Marks tell nothing about how fast an image goes.

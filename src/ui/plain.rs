@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::event::Event;
+use crate::event::{Event, Step};
 use crate::ui::pace::{Pace, duration, speed};
 use crate::ui::say;
 use crate::units::Bytes;
@@ -33,6 +33,19 @@ impl Default for Plain {
 }
 
 impl Plain {
+    /// For one step that is no job of its own.
+    pub fn of_one(step: Step) -> Plain {
+        Plain {
+            pace: Pace::new(vec![step], Instant::now()),
+            ..Plain::default()
+        }
+    }
+
+    /// Takes what is drawn off the terminal.
+    pub fn end(&mut self) {
+        self.clear();
+    }
+
     /// Takes one event.
     pub fn event(&mut self, event: &Event) {
         match event {

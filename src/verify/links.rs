@@ -118,10 +118,10 @@ impl Chain<'_> {
                 .chain([&whole])
                 .any(|(_, digest)| *digest == published.sha256);
             return if met {
-                let result = format!("what is on the stick is {}", published.from);
+                let result = format!("what is on the stick has it: {}", published.from);
                 link(name, self.sound(), result, self.how())
             } else {
-                let result = format!("what is on the stick is not {}", published.from);
+                let result = format!("what is on the stick has another: {}", published.from);
                 let how = format!(
                     "sha256 {} instead of {}",
                     self.region.restored, published.sha256

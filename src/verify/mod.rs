@@ -34,6 +34,7 @@ use crate::digest::hex;
 use crate::disk::System;
 use crate::event::{Event, Step, Task, Work};
 use crate::host::Host;
+use crate::published::{self, Algorithm, Sum};
 use crate::read::{ReadAt, Source};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -51,8 +52,10 @@ pub struct Request {
     pub target: PathBuf,
     /// The image to compare with.
     pub image: Option<PathBuf>,
-    /// The digest that the distribution published, in lower-case hexadecimal.
-    pub published: Option<Published>,
+    /// What the distribution published: a digest, or a file that lists some.
+    pub checksum: Option<published::Asked>,
+    /// Keys that may sign such a file.
+    pub keyrings: Vec<PathBuf>,
 }
 
 /// A digest to compare with.
@@ -86,12 +89,13 @@ pub fn run(
 ) -> Result<Report, Failure> {
     let began = Instant::now();
     let ended = open(request).and_then(|(subject, image)| {
+        let published = find_published(request, &subject).map_err(|why| refused(&why))?;
         let steps = steps(&subject, request.image.is_some());
         let mut steps = Steps::begin(Task::Verify, subject.words.clone(), steps, sink);
         let job = Job {
             subject: &subject,
             image: image.as_ref(),
-            published: request.published.as_ref(),
+            published: published.as_ref(),
             host,
             cancel,
         };
@@ -143,6 +147,33 @@ fn open(request: &Request) -> Result<(Subject, Option<Source>), Failure> {
         None => None,
     };
     Ok((subject, image))
+}
+
+/// The published digest that is asked for. A file lists it under the image's name, which the record knows.
+fn find_published(request: &Request, subject: &Subject) -> Result<Option<Published>, Refusal> {
+    let Some(asked) = &request.checksum else {
+        return Ok(None);
+    };
+    let recorded = subject
+        .record
+        .as_ref()
+        .map(|record| PathBuf::from(&record.image.name));
+    let image = request.image.clone().or(recorded).unwrap_or_default();
+    let found = published::lookup::find(asked, &request.keyrings, &image, &image)?;
+    if found.sums().is_empty() {
+        return Ok(None);
+    }
+    let sha256 = |sum: &&Sum| sum.algorithm == Algorithm::Sha256;
+    let Some(sum) = found.sums().iter().find(sha256) else {
+        return Err(Refusal::Checksum(
+            "a stick is compared by its sha256, and only another digest was given; give the sha256"
+                .into(),
+        ));
+    };
+    Ok(Some(Published {
+        sha256: hex(&sum.value),
+        from: found.to_string(),
+    }))
 }
 
 /// Opens an image to compare with.

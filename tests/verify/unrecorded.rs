@@ -134,3 +134,30 @@ fn a_repair_is_listed_and_asked_for_before_it_is_made() {
     assert!(unasked.err.contains("--yes"), "{}", unasked.err);
     assert_eq!(sha256(&stick.path, None), damaged);
 }
+
+#[test]
+fn a_published_digest_is_compared_with_and_without_a_record() {
+    let bench = Bench::new();
+    let (image, path) = by_dd(&bench, &["--no-md5"]);
+    let digest = sha256(&image, None);
+    let given = format!("sha256:{digest}");
+    let verified = verify(&path, &["--checksum", &given]);
+    verified.must(verified.code == Some(0) && verified.holds("published digest") == "proven");
+    let list = bench.path("SHA256SUMS");
+    let stick = Stick::persistent("grub2");
+    let own = sha256(&stick.image, None);
+    fs::write(&list, format!("{own}  grub2.iso\n")).unwrap();
+    let verified = stick.verify(&["--checksum", text(&list)]);
+    verified.must(verified.code == Some(0) && verified.holds("published digest") == "proven");
+    for verified in [
+        stick.verify(&["--checksum", &given]),
+        verify(&path, &["--checksum", &format!("sha256:{own}")]),
+    ] {
+        verified.must(verified.code == Some(6) && verified.holds("published digest") == "broken");
+    }
+    fs::write(&list, format!("{own}  other.iso\n")).unwrap();
+    assert!(matches!(
+        stick.verify(&["--checksum", text(&list)]).code,
+        Some(3 | 4)
+    ));
+}

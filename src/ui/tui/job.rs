@@ -220,7 +220,14 @@ impl Job {
     pub fn stalled(&self, now: Instant) -> Option<Duration> {
         let flows = matches!(
             self.work(),
-            Some(Work::Copy | Work::ReadBack | Work::FirstMib | Work::Blank | Work::Probe)
+            Some(
+                Work::CheckImage
+                    | Work::Copy
+                    | Work::ReadBack
+                    | Work::FirstMib
+                    | Work::Blank
+                    | Work::Probe
+            )
         );
         let quiet = now.saturating_duration_since(self.moved);
         (flows && quiet >= STALL).then_some(quiet)

@@ -112,6 +112,9 @@ impl Page {
         if let Some(image) = &report.image {
             self.row("image", image, plain);
         }
+        if let Some(published) = &report.published {
+            self.row("digest", &published.to_string(), plain);
+        }
         if let Some(capacity) = &report.capacity {
             self.row("capacity", &capacity.sentence(), Style::new());
         }

@@ -236,6 +236,7 @@ fn count(len: usize) -> f64 {
 fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width).saturating_sub(8).min(60);
     let state = match job.work() {
+        Some(Work::CheckImage) => StickState::Untouched,
         None | Some(Work::Blank) if !job.begun => StickState::Untouched,
         Some(Work::Probe) => StickState::Restored,
         Some(Work::FirstMib) => StickState::Unknown,

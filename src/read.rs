@@ -21,16 +21,6 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// Writing failed.
-    #[error("writing {len} bytes at byte {at}: {source}")]
-    Write {
-        /// Where.
-        at: Bytes,
-        /// How much; all that was written before, where a flush failed.
-        len: usize,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The bytes are there but contradict their format.
     #[error("{what} at byte {at}: {why}")]
     Malformed {
@@ -75,15 +65,6 @@ pub trait ReadAt {
         self.read_exact_at(at, &mut buf)?;
         Ok(buf)
     }
-}
-
-/// What can be written to at any place, too.
-pub trait WriteAt: ReadAt {
-    /// Writes all of `bytes` at `at`.
-    fn write_all_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError>;
-
-    /// Makes everything written permanent, and lets later reads come from the medium.
-    fn make_permanent(&self) -> Result<(), ReadError>;
 }
 
 /// Refuses a read that leaves the `size` bytes there are.

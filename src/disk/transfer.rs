@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::buffer::{ALIGN, Buffer};
 use super::direct::{Bypass, Medium, MediumError};
-use crate::read::{ReadAt, ReadError, WriteAt};
+use crate::read::{ReadAt, ReadError};
 use crate::units::{Bytes, Extent, MIB};
 
 /// What unaligned I/O goes through.
@@ -167,26 +167,6 @@ impl ReadAt for Medium {
             },
         })
     }
-}
-
-impl WriteAt for Medium {
-    fn write_all_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError> {
-        self.write_at(at, bytes)
-            .map_err(|error| not_written(at, bytes.len(), error))
-    }
-
-    fn make_permanent(&self) -> Result<(), ReadError> {
-        self.flush()
-            .map_err(|error| not_written(Bytes::ZERO, self.size().index().unwrap_or(0), error))
-    }
-}
-
-fn not_written(at: Bytes, len: usize, error: MediumError) -> ReadError {
-    let source = match error {
-        MediumError::Io { source, .. } => source,
-        other => io::Error::other(other),
-    };
-    ReadError::Write { at, len, source }
 }
 
 /// Lengths here are at most [`BOUNCE`].

@@ -4,23 +4,26 @@
 //! Rules:
 //!
 //! * A header of 128 bytes, then sections. All numbers are little endian; nothing is compressed.
-//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind it: so a copy that was
-//!   torn, cut or edited is no record, whatever is in it.
+//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind its 128: so a copy that
+//!   was torn, cut or edited is no record, whatever is in it. A header that grows is covered, too.
 //! * What is new in a minor version is a section of its own, and a reader skips sections that it does not know. What
 //!   was there keeps its meaning, or the major version grows.
 //! * A copy says where it lies, so that bytes that look like a record inside somebody's file are none.
 //! * No length is trusted, and what the numbers say is compared: a digest proves that nobody slipped, not that nobody
 //!   lied.
 
+mod bytes;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::field::{Reader, Writer, count, damaged, index};
+use bytes::{Reader, Writer};
+
 use crate::record::{
     CHUNK, Change, EspFile, Kept, Origin, OriginStanding, Part, REGION_GRAIN, Record,
     RecordedImage, Sha256Sum, tree,
 };
-use crate::units::{Bytes, MIB};
+use crate::units::{Bytes, Extent, MIB};
 
 /// The first bytes of a copy.
 pub const MAGIC: &[u8; 16] = b"LIVESTICK-RECORD";
@@ -38,7 +41,7 @@ pub const LONGEST: u64 = 16 * MIB;
 pub const PLACE_GRAIN: Bytes = Bytes::mib(1);
 
 /// Where the fields of the header are.
-mod offset {
+mod field {
     pub const MAJOR: usize = 16;
     pub const MINOR: usize = 18;
     pub const HEADER: usize = 20;
@@ -192,18 +195,22 @@ pub fn encode(record: &Record, here: Bytes, other: Bytes) -> Vec<u8> {
     let length = (HEADER + body.len()) as u64;
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, MAGIC);
-    put(offset::MAJOR, &MAJOR.to_le_bytes());
-    put(offset::MINOR, &MINOR.to_le_bytes());
-    put(offset::HEADER, &count(HEADER).to_le_bytes());
-    put(offset::GENERATION, &record.generation.to_le_bytes());
-    put(offset::LENGTH, &length.to_le_bytes());
-    put(offset::HERE, &here.0.to_le_bytes());
-    put(offset::OTHER, &other.0.to_le_bytes());
-    put(offset::SECTIONS, &sections.to_le_bytes());
-    put(offset::BODY_DIGEST, &Sha256::digest(&*body));
-    let seal = Sha256::digest(&header[..offset::HEADER_DIGEST]);
-    header[offset::HEADER_DIGEST..].copy_from_slice(&seal);
+    put(field::MAJOR, &MAJOR.to_le_bytes());
+    put(field::MINOR, &MINOR.to_le_bytes());
+    put(field::HEADER, &count(HEADER).to_le_bytes());
+    put(field::GENERATION, &record.generation.to_le_bytes());
+    put(field::LENGTH, &length.to_le_bytes());
+    put(field::HERE, &here.0.to_le_bytes());
+    put(field::OTHER, &other.0.to_le_bytes());
+    put(field::SECTIONS, &sections.to_le_bytes());
+    put(field::BODY_DIGEST, &Sha256::digest(&*body));
+    let seal = Sha256::digest(&header[..field::HEADER_DIGEST]);
+    header[field::HEADER_DIGEST..].copy_from_slice(&seal);
     out
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Reads and checks the header at the start of `bytes`, of which it needs [`HEADER`].
@@ -214,10 +221,9 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
     let Some(head) = bytes.first_chunk::<HEADER>() else {
         return Err(damaged(bytes.len(), "it ends inside its header"));
     };
-    let mut fields = Reader::new(&head[offset::MAJOR..offset::HEADER_DIGEST], offset::MAJOR);
+    let mut fields = Reader::new(&head[field::MAJOR..field::HEADER_DIGEST], field::MAJOR);
     let (major, minor) = (fields.u16()?, fields.u16()?);
-    let sealed =
-        Sha256::digest(&head[..offset::HEADER_DIGEST])[..] == head[offset::HEADER_DIGEST..];
+    let sealed = Sha256::digest(&head[..field::HEADER_DIGEST])[..] == head[field::HEADER_DIGEST..];
     if major > MAJOR {
         // Its header may be sealed in another way, so the seal is not looked at.
         return Err(FormError::NewerVersion { major, minor });
@@ -226,7 +232,7 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
         return Err(damaged(0, "the digest of its header is another one"));
     }
     if major != MAJOR {
-        return Err(damaged(offset::MAJOR, "there is no form of that number"));
+        return Err(damaged(field::MAJOR, "there is no form of that number"));
     }
     let header = index(u64::from(fields.u32()?));
     let generation = fields.u64()?;
@@ -237,12 +243,12 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
     let body = fields.array()?;
     if !(HEADER..=LONGEST_HEADER).contains(&header) || !header.is_multiple_of(8) {
         return Err(damaged(
-            offset::HEADER,
+            field::HEADER,
             "its header has an impossible length",
         ));
     }
     if length > LONGEST || length < header as u64 {
-        return Err(damaged(offset::LENGTH, "it has an impossible length"));
+        return Err(damaged(field::LENGTH, "it has an impossible length"));
     }
     Ok(Header {
         minor,
@@ -261,24 +267,33 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
 /// Errors: [`FormError`]; never a panic, and no more memory than some times `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Record), FormError> {
     let header = header(bytes)?;
-    let Some(body) = bytes.get(header.header..header.length) else {
+    let Some(behind) = bytes.get(HEADER..header.length) else {
         return Err(damaged(bytes.len(), "it ends before its length"));
     };
-    if Sha256::digest(body)[..] != header.body {
+    if Sha256::digest(behind)[..] != header.body {
         let why = "the digest of what follows the header is another one";
-        return Err(damaged(header.header, why));
+        return Err(damaged(HEADER, why));
     }
-    let record = sections(body, &header)?;
+    let record = sections(&bytes[header.header..header.length], &header)?;
     sound(&record, &header)?;
     Ok((header, record))
 }
 
-/// The sections that are known, in whatever order they stand.
-fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
-    const TAGS: [&[u8; 4]; 10] = [
-        b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
-    ];
-    let mut found: [Option<Reader<'_>>; 10] = [const { None }; 10];
+fn damaged(at: usize, why: impl Into<String>) -> FormError {
+    FormError::Damaged {
+        at: Bytes(at as u64),
+        why: why.into(),
+    }
+}
+
+/// The tags of the sections, in the order in which they are written.
+const TAGS: [&[u8; 4]; 10] = [
+    b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
+];
+
+/// The payloads of the sections that are known, in the order of [`TAGS`], in whatever order they stand.
+fn payloads<'a>(body: &'a [u8], header: &Header) -> Result<[Option<Reader<'a>>; 10], FormError> {
+    let mut found = [const { None }; 10];
     let mut all = Reader::new(body, header.header);
     for _ in 0..header.sections {
         let at = all.at;
@@ -286,27 +301,27 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
         let len = index(u64::from(all.u32()?));
         let start = all.at;
         let payload = all.take(len)?;
-        if all
-            .take(len.next_multiple_of(8) - len)?
-            .iter()
-            .any(|b| *b != 0)
-        {
+        let padding = all.take(len.next_multiple_of(8) - len)?;
+        if padding.iter().any(|byte| *byte != 0) {
             return Err(damaged(start + len, "a section is not padded with zeros"));
         }
         let Some(place) = TAGS.iter().position(|known| **known == tag) else {
             continue;
         };
         if found[place].replace(Reader::new(payload, start)).is_some() {
-            return Err(damaged(
-                at,
-                format!("the section {} is there twice", name(tag)),
-            ));
+            let why = format!("the section {} is there twice", name(tag));
+            return Err(damaged(at, why));
         }
     }
     if !all.rest.is_empty() {
         return Err(damaged(all.at, "there is more behind its last section"));
     }
-    let mut next = found.into_iter().zip(TAGS);
+    Ok(found)
+}
+
+/// The record in the sections.
+fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
+    let mut next = payloads(body, header)?.into_iter().zip(TAGS);
     let mut section = || match next.next() {
         Some((Some(reader), _)) => Ok(reader),
         Some((None, tag)) => Err(damaged(
@@ -355,10 +370,8 @@ fn image(r: &mut Reader<'_>) -> Result<RecordedImage, FormError> {
         1 => OriginStanding::Listed,
         2 => OriginStanding::Signed,
         _ => {
-            return Err(damaged(
-                r.at - 4,
-                "the image's origin has an unknown standing",
-            ));
+            let why = "the image's origin has an unknown standing";
+            return Err(damaged(r.at - 4, why));
         }
     };
     let (name, label, words) = (r.text()?, r.text()?, r.text()?);
@@ -419,6 +432,9 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
         let last = at.checked_add(Bytes(len as u64));
         last.is_some_and(|last| last <= end)
     };
+    if size == Bytes::ZERO {
+        return wrong("its image is empty");
+    }
     if record.chunks.len() as u64 != size.0.div_ceil(CHUNK.0) {
         return wrong("it does not have as many chunks as the image");
     }
@@ -451,8 +467,12 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
         return wrong("its copies are not in its region");
     }
     for kept in &record.kept {
-        if kept.at < size || !inside(kept.at, kept.bytes.len(), record.medium) {
-            return wrong("what the partition table keeps is not behind the image");
+        let (at, len) = (kept.at, Bytes(kept.bytes.len() as u64));
+        let fits = inside(at, kept.bytes.len(), record.medium);
+        if at < size || !fits || (Extent { at, len }).overlaps(region) {
+            return wrong(
+                "what the partition table keeps is not behind the image, or in the record's region",
+            );
         }
     }
     for part in &record.parts {
@@ -468,193 +488,9 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
     Ok(())
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::units::Extent;
-
-    /// A record of an image of `chunks` chunks and some bytes, whose region starts behind it.
-    pub fn record(chunks: u64, generation: u64) -> Record {
-        let size = Bytes(chunks * MIB - 1000);
-        let at = size.align_up(REGION_GRAIN);
-        let mut record = Record {
-            generation,
-            tool: "livestick 0.0".into(),
-            written: 1_700_000_000,
-            image: RecordedImage {
-                name: "live.iso".into(),
-                label: "LIVE".into(),
-                size,
-                sha256: [7; 32],
-                origin: Origin {
-                    standing: OriginStanding::Signed,
-                    words: "published".into(),
-                },
-            },
-            medium: at + Bytes::mib(24),
-            region: Extent {
-                at,
-                len: Bytes::mib(2),
-            },
-            changes: (1..7)
-                .map(|i| Change {
-                    at: Bytes(i * 5000),
-                    before: vec![1; 3000],
-                    after: vec![2; 3000],
-                    why: "boot arguments in /EFI/BOOT/grub.cfg".into(),
-                })
-                .collect(),
-            kept: vec![Kept {
-                at: at + Bytes::mib(23),
-                bytes: vec![3; 248 * 128 + 512],
-                what: "backup of the GPT".into(),
-            }],
-            parts: vec![Part {
-                purpose: "overlay".into(),
-                number: 5,
-                extent: Extent {
-                    at: at + Bytes::mib(4),
-                    len: Bytes::mib(8),
-                },
-                kind: "btrfs".into(),
-                uuid: Uuid::from_u128(5),
-                partuuid: "0-5".into(),
-            }],
-            esp: (0..20)
-                .map(|i| EspFile {
-                    path: format!("/EFI/BOOT/fonts/{i}"),
-                    size: Bytes(i),
-                    sha256: [9; 32],
-                })
-                .collect(),
-            chunks: (0..chunks).map(|i| tree::leaf(&i.to_le_bytes())).collect(),
-        };
-        record.region.len = Bytes(2 * place_of(&record).0);
-        record
-    }
-
-    fn copy(record: &Record) -> Vec<u8> {
-        let [here, other] = crate::record::place::places(record.region);
-        encode(record, here, other)
-    }
-
-    /// Makes both digests right, whatever was changed.
-    pub fn seal(copy: &mut [u8]) {
-        if copy.len() < HEADER {
-            return;
-        }
-        let body = Sha256::digest(&copy[HEADER..]);
-        copy[64..96].copy_from_slice(&body);
-        let head = Sha256::digest(&copy[..96]);
-        copy[96..128].copy_from_slice(&head);
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        for chunks in [1, 3, 4096] {
-            let record = record(chunks, 3);
-            assert!(decode(&copy(&record)).unwrap().1 == record);
-        }
-    }
-
-    #[test]
-    fn a_record_of_a_4_gib_image_is_small() {
-        let len = copy(&record(4096, 1)).len();
-        assert!(len < 200 << 10, "{len}");
-    }
-
-    #[test]
-    fn the_room_is_known_before_the_digests_are() {
-        let whole = record(40_000, 1);
-        let mut planned = whole.clone();
-        planned.chunks.clear();
-        assert_eq!(place_of(&planned), place_of(&whole));
-        assert_eq!(place_of(&whole), Bytes::mib(2));
-    }
-
-    #[test]
-    fn every_byte_counts() {
-        let bytes = copy(&record(3, 1));
-        for at in (0..bytes.len()).step_by(7).chain(0..HEADER) {
-            let mut edited = bytes.clone();
-            edited[at] ^= 1;
-            assert!(decode(&edited).is_err(), "byte {at}");
-            assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn a_newer_form_is_told_from_damage_and_new_sections_are_skipped() {
-        let record = record(3, 1);
-        let mut newer = copy(&record);
-        newer[16] = 2;
-        let error = decode(&newer).unwrap_err();
-        assert_eq!(error, FormError::NewerVersion { major: 2, minor: 0 });
-        assert!(error.to_string().contains("newer livestick"), "{error}");
-
-        let mut more = copy(&record);
-        more[18] = 9;
-        more[56] += 1;
-        more.extend(*b"NEWS\x03\0\0\0abc\0\0\0\0\0");
-        let length = more.len() as u64;
-        more[32..40].copy_from_slice(&length.to_le_bytes());
-        seal(&mut more);
-        assert!(decode(&more).unwrap().1 == record);
-    }
-
-    #[test]
-    fn numbers_that_contradict_each_other_are_refused() {
-        let cases: [fn(&mut Record); 9] = [
-            |r| r.chunks.truncate(2),
-            |r| r.changes.reverse(),
-            |r| r.changes[0].after.truncate(2),
-            |r| r.changes[5].at = Bytes(3 * MIB - 3000),
-            |r| r.changes[5].at = Bytes(u64::MAX),
-            |r| r.region.at = Bytes::mib(5),
-            |r| r.medium = Bytes::mib(4),
-            |r| r.kept[0].at = Bytes(u64::MAX),
-            |r| r.parts[0].extent = r.region,
-        ];
-        for (number, wrong) in cases.iter().enumerate() {
-            let mut record = record(3, 1);
-            wrong(&mut record);
-            let error = decode(&copy(&record)).unwrap_err();
-            assert!(
-                matches!(error, FormError::Damaged { .. }),
-                "{number}: {error}"
-            );
-        }
-        let mut elsewhere = encode(&record(3, 1), Bytes::ZERO, Bytes::mib(5));
-        seal(&mut elsewhere);
-        assert!(decode(&elsewhere).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn sealed_bytes_never_panic(
-            changes in prop::collection::vec((0..1_usize << 16, any::<u8>()), 0..8),
-            fields in prop::collection::vec((20..64_usize, any::<u8>()), 0..3),
-            rubbish in prop::collection::vec(any::<u8>(), 0..2000),
-            cut: prop::sample::Index,
-        ) {
-            let mut bytes = copy(&record(3, 1));
-            for (at, byte) in changes {
-                let at = at % bytes.len();
-                bytes[at.max(HEADER)] = byte;
-            }
-            for (at, byte) in fields {
-                bytes[at] = byte;
-            }
-            seal(&mut bytes);
-            let _ = decode(&bytes);
-            let _ = decode(&bytes[..cut.index(bytes.len())]);
-            let mut bytes = [&bytes[..HEADER], &rubbish].concat();
-            let length = bytes.len() as u64;
-            bytes[32..40].copy_from_slice(&length.to_le_bytes());
-            seal(&mut bytes);
-            let _ = decode(&bytes);
-        }
-    }
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

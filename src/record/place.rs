@@ -12,10 +12,11 @@
 //!   So nothing has to be wiped when a stick is written without room for a record.
 //! * A copy is written, flushed and read back before the other one is touched.
 
+use std::collections::BTreeSet;
+
 use uuid::{Uuid, uuid};
 
-use crate::image::iso9660::Volume;
-use crate::read::{ReadAt, ReadError, WriteAt};
+use crate::read::{ReadAt, ReadError};
 use crate::record::form::{self, FormError, HEADER, PLACE_GRAIN};
 use crate::record::{REGION_GRAIN, Record, tree};
 use crate::table::{Kind, Table};
@@ -32,6 +33,17 @@ pub const NAME: &str = "livestick record";
 const NEAR: Bytes = Bytes::mib(64);
 /// Chunks that are read to know whether a record describes what is there.
 const SAMPLES: usize = 8;
+/// Records that are kept at a time, of which the one that fits worst goes: a hostile medium could be full of them.
+const MOST: usize = 16;
+
+/// What can be written to at any place.
+pub trait WriteAt: ReadAt {
+    /// Writes all of `bytes` at `at`.
+    fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError>;
+
+    /// Makes everything written permanent, and lets later reads come from the medium.
+    fn flush(&self) -> Result<(), ReadError>;
+}
 
 /// What a copy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,22 +112,22 @@ pub enum Search {
 /// Looks for the record at the places where it should be, and if it is not there and `thorough`, at every MiB.
 /// Places that cannot be read are passed over; `go_on` is asked at every one of them and ends the search with `false`.
 pub fn find(medium: &dyn ReadAt, thorough: bool, go_on: &mut dyn FnMut(Bytes) -> bool) -> Search {
-    let volume = Volume::read(medium).ok().flatten();
+    let volume = Volume::read(medium);
     let mut seen = Seen::default();
     for at in likely(medium, volume.as_ref()) {
         if !go_on(at) {
             break;
         }
-        seen.look(medium, at);
+        seen.look(medium, volume.as_ref(), at);
     }
-    let mut ended = seen.end(medium, volume.as_ref());
+    let mut ended = seen.end(medium);
     if thorough && !matches!(ended, Search::Found(_)) {
         let mut at = Bytes::ZERO;
         while at < medium.len() && go_on(at) {
-            seen.look(medium, at);
+            seen.look(medium, volume.as_ref(), at);
             at += PLACE_GRAIN;
         }
-        ended = seen.end(medium, volume.as_ref());
+        ended = seen.end(medium);
     }
     ended
 }
@@ -145,8 +157,8 @@ pub fn store(medium: &dyn WriteAt, record: &Record) -> Result<(), ReadError> {
             let why = "it is longer than its place";
             return Err(ReadError::malformed("record", here, why));
         }
-        medium.write_all_at(here, &copy)?;
-        medium.make_permanent()?;
+        medium.write_at(here, &copy)?;
+        medium.flush()?;
         if medium.read_vec(here, copy.len())? != copy {
             let why = "what is read back is not what was written; replace the stick";
             return Err(ReadError::malformed("record", here, why));
@@ -189,66 +201,90 @@ fn look_at(medium: &dyn ReadAt, at: Bytes) -> Option<(Condition, Option<Record>)
 /// The copies that were seen.
 #[derive(Default)]
 struct Seen {
-    /// Places that were looked at.
-    places: Vec<Bytes>,
-    /// The record of the highest generation in each region.
-    records: Vec<Record>,
+    /// Places where something was.
+    places: BTreeSet<Bytes>,
+    /// The record of the highest generation in each region, and how far it describes what is there.
+    records: Vec<(Fit, Record)>,
     /// Copies that cannot be read.
     unreadable: Vec<Placed>,
 }
 
 impl Seen {
-    fn look(&mut self, medium: &dyn ReadAt, at: Bytes) {
-        if self.places.contains(&at) {
-            return;
+    /// Looks at one place, and where a record is, at those of its two copies: the other one may lie where nobody would
+    /// have looked, and may be newer.
+    fn look(&mut self, medium: &dyn ReadAt, volume: Option<&Volume>, at: Bytes) {
+        // A list, not a recursion: on a hostile medium each copy could name the next one.
+        let mut open = vec![at];
+        while let Some(at) = open.pop() {
+            if self.places.contains(&at) {
+                continue;
+            }
+            let Some((condition, record)) = look_at(medium, at) else {
+                continue;
+            };
+            self.places.insert(at);
+            let Some(record) = record else {
+                self.unreadable.push(Placed { at, condition });
+                continue;
+            };
+            open.extend(places(record.region));
+            self.keep(medium, volume, record);
         }
-        let Some((condition, record)) = look_at(medium, at) else {
-            return;
-        };
-        self.places.push(at);
-        let Some(record) = record else {
-            self.unreadable.push(Placed { at, condition });
-            return;
-        };
-        // The other copy may lie where nobody would have looked, and may be newer.
-        let [first, second] = places(record.region);
-        match self
-            .records
-            .iter_mut()
-            .find(|known| known.region == record.region)
-        {
-            Some(known) if known.generation < record.generation => *known = record,
-            Some(_) => {}
-            None => self.records.push(record),
-        }
-        self.look(medium, first);
-        self.look(medium, second);
     }
 
-    fn end(&self, medium: &dyn ReadAt, volume: Option<&Volume>) -> Search {
-        let mut all: Vec<Found> = self
-            .records
-            .iter()
-            .map(|record| found(medium, volume, record))
-            .collect();
-        all.sort_by_key(|found| (found.fit, found.record.generation));
-        match all.last() {
-            Some(best) if !best.fit.is_stale() => Search::Found(Box::new(best.clone())),
+    fn keep(&mut self, medium: &dyn ReadAt, volume: Option<&Volume>, record: Record) {
+        let same = |known: &(Fit, Record)| known.1.region == record.region;
+        match self.records.iter().position(same) {
+            Some(known) if self.records[known].1.generation >= record.generation => {}
+            Some(known) => self.records[known] = (fit(medium, volume, &record), record),
+            None => self.records.push((fit(medium, volume, &record), record)),
+        }
+        if self.records.len() > MOST {
+            self.sort();
+            self.records.remove(0);
+        }
+    }
+
+    /// The one that fits best last, and of equals the one that was changed most often.
+    fn sort(&mut self) {
+        self.records
+            .sort_by_key(|(fit, record)| (*fit, record.generation));
+    }
+
+    fn end(&mut self, medium: &dyn ReadAt) -> Search {
+        self.sort();
+        match self.records.last() {
+            Some((fit, record)) if !fit.is_stale() => {
+                Search::Found(Box::new(found(medium, *fit, record)))
+            }
             _ if !self.unreadable.is_empty() => Search::Unreadable(self.unreadable.clone()),
-            Some(_) => Search::Stale(all),
+            Some(_) => {
+                let all = self.records.iter();
+                Search::Stale(
+                    all.map(|(fit, record)| found(medium, *fit, record))
+                        .collect(),
+                )
+            }
             None => Search::Nothing,
         }
     }
 }
 
-fn found(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Found {
+fn found(medium: &dyn ReadAt, fit: Fit, record: &Record) -> Found {
     let copies = places(record.region).map(|at| Placed {
         at,
         condition: look_at(medium, at).map_or(Condition::Absent, |copy| copy.0),
     });
-    let same = |volume: &Volume| {
-        volume.label == record.image.label && volume.space.bytes() <= record.image.size
-    };
+    Found {
+        record: record.clone(),
+        copies,
+        fit,
+    }
+}
+
+fn fit(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Fit {
+    let same =
+        |volume: &Volume| volume.label == record.image.label && volume.size <= record.image.size;
     let mut fit = Fit {
         volume: volume.is_some_and(same),
         ..Fit::default()
@@ -262,10 +298,32 @@ fn found(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Found
         fit.equal +=
             usize::from(bytes.is_ok_and(|bytes| tree::leaf(&bytes) == record.chunks[index]));
     }
-    Found {
-        record: record.clone(),
-        copies,
-        fit,
+    fit
+}
+
+/// What the primary volume descriptor on the medium says (ECMA-119, 8.4).
+struct Volume {
+    label: String,
+    size: Bytes,
+}
+
+impl Volume {
+    fn read(medium: &dyn ReadAt) -> Option<Volume> {
+        let descriptor = medium.read_vec(Bytes(16 * 2048), 2048).ok()?;
+        if !descriptor.starts_with(b"\x01CD001\x01") {
+            return None;
+        }
+        let blocks = descriptor
+            .get(80..84)?
+            .try_into()
+            .ok()
+            .map(u32::from_le_bytes)?;
+        Some(Volume {
+            label: String::from_utf8_lossy(descriptor.get(40..72)?)
+                .trim_end()
+                .to_owned(),
+            size: Bytes(u64::from(blocks) * 2048),
+        })
     }
 }
 
@@ -284,7 +342,7 @@ fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
         all.push(at);
     }
     if let Some(volume) = volume {
-        let mut at = volume.space.bytes().align_up(PLACE_GRAIN);
+        let mut at = volume.size.align_up(PLACE_GRAIN);
         let end = at + NEAR;
         while at < end {
             all.push(at);
@@ -296,219 +354,4 @@ fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-    use crate::record::form::tests::record;
-
-    /// A medium in memory that stops taking bytes after so many.
-    struct Memory {
-        bytes: RefCell<Vec<u8>>,
-        left: RefCell<usize>,
-    }
-
-    impl Memory {
-        fn new(record: &Record) -> Memory {
-            let mut bytes = vec![0; record.medium.index().unwrap()];
-            for (index, _) in record.chunks.iter().enumerate() {
-                let extent = record.chunk(index);
-                let chunk = &mut bytes[extent.at.index().unwrap()..extent.end().index().unwrap()];
-                chunk[..8].copy_from_slice(&(index as u64).to_le_bytes());
-            }
-            Memory {
-                bytes: RefCell::new(bytes),
-                left: RefCell::new(usize::MAX),
-            }
-        }
-
-        fn change(&self, at: Bytes, change: impl Fn(&mut [u8])) {
-            change(&mut self.bytes.borrow_mut()[at.index().unwrap()..]);
-        }
-    }
-
-    impl ReadAt for Memory {
-        fn len(&self) -> Bytes {
-            ReadAt::len(&*self.bytes.borrow())
-        }
-
-        fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
-            self.bytes.borrow().read_exact_at(at, buf)
-        }
-    }
-
-    impl WriteAt for Memory {
-        fn write_all_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError> {
-            let mut left = self.left.borrow_mut();
-            let take = bytes.len().min(*left);
-            *left -= take;
-            let at = at.index().unwrap();
-            self.bytes.borrow_mut()[at..at + take].copy_from_slice(&bytes[..take]);
-            if take < bytes.len() {
-                return Err(ReadError::malformed(
-                    "medium",
-                    Bytes(at as u64),
-                    "pulled out",
-                ));
-            }
-            Ok(())
-        }
-
-        fn make_permanent(&self) -> Result<(), ReadError> {
-            Ok(())
-        }
-    }
-
-    /// A record whose digests are those of what [`Memory::new`] holds.
-    fn real(generation: u64) -> Record {
-        let mut record = record(3, generation);
-        let memory = Memory::new(&record);
-        for index in 0..record.chunks.len() {
-            let extent = record.chunk(index);
-            let bytes = memory
-                .read_vec(extent.at, extent.len.index().unwrap())
-                .unwrap();
-            record.chunks[index] = tree::leaf(&bytes);
-        }
-        record
-    }
-
-    fn search(memory: &Memory, thorough: bool) -> Search {
-        find(memory, thorough, &mut |_| true)
-    }
-
-    fn one(memory: &Memory) -> Found {
-        match search(memory, true) {
-            Search::Found(found) => *found,
-            _ => panic!("no record was found"),
-        }
-    }
-
-    #[test]
-    fn a_torn_write_costs_one_copy_at_most() {
-        let (old, mut new) = (real(4), real(5));
-        // Different all over, as the second write of another day is.
-        new.changes
-            .iter_mut()
-            .for_each(|change| change.after.fill(8));
-        new.kept[0].bytes.fill(8);
-        new.esp.iter_mut().for_each(|file| file.sha256.fill(8));
-        let memory = Memory::new(&old);
-        store(&memory, &old).unwrap();
-        let before = memory.bytes.borrow().clone();
-        let [first, second] = places(old.region);
-        let copy = |record| form::encode(record, second, first);
-        let whole = 2 * copy(&new).len();
-        for cut in (0..=whole).step_by(512) {
-            memory.bytes.borrow_mut().copy_from_slice(&before);
-            *memory.left.borrow_mut() = cut;
-            assert!(store(&memory, &new).is_err());
-            let found = one(&memory);
-            // What is the same in both need not have been written again.
-            let torn = [
-                &copy(&new)[..cut.min(whole / 2)],
-                &copy(&old)[cut.min(whole / 2)..],
-            ]
-            .concat();
-            let expected = if torn == copy(&new) { &new } else { &old };
-            assert!(found.record == *expected, "cut at {cut}");
-            let good = |placed: &&Placed| matches!(placed.condition, Condition::Good(_));
-            assert!(found.copies.iter().filter(good).count() >= 1);
-            // The next write heals it.
-            *memory.left.borrow_mut() = usize::MAX;
-            store(&memory, &new).unwrap();
-            let copies = one(&memory).copies;
-            assert!(
-                copies
-                    .iter()
-                    .all(|placed| placed.condition == Condition::Good(5))
-            );
-        }
-    }
-
-    #[test]
-    fn every_damaged_sector_of_a_copy_is_survived_by_the_other() {
-        let record = real(1);
-        let memory = Memory::new(&record);
-        store(&memory, &record).unwrap();
-        let len = form::encode(&record, Bytes::ZERO, Bytes::ZERO).len();
-        for (index, copy) in places(record.region).into_iter().enumerate() {
-            for sector in 0..len.div_ceil(512) {
-                let at = copy + Bytes(sector as u64 * 512);
-                let flip =
-                    |bytes: &mut [u8]| bytes[..512].iter_mut().for_each(|byte| *byte ^= 0x55);
-                memory.change(at, flip);
-                let found = one(&memory);
-                assert!(found.record == record);
-                let conditions = found.copies.map(|placed| placed.condition);
-                assert_eq!(conditions[1 - index], Condition::Good(1));
-                // A last sector may be behind the copy's end, but not wholly.
-                assert_ne!(conditions[index], Condition::Good(1), "sector {sector}");
-                memory.change(at, flip);
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told_from_nothing() {
-        let record = real(1);
-        let memory = Memory::new(&record);
-        assert!(search(&memory, true) == Search::Nothing);
-        store(&memory, &record).unwrap();
-        // Nothing else is on the medium that would lead to it.
-        assert!(search(&memory, false) == Search::Nothing);
-        for copy in places(record.region) {
-            memory.change(copy, |bytes| bytes[16] = 2);
-        }
-        let Search::Unreadable(all) = search(&memory, true) else {
-            panic!("unreadable")
-        };
-        assert_eq!(all.len(), 2);
-        assert!(
-            all.iter()
-                .all(|placed| placed.condition == Condition::Newer(2, 0))
-        );
-        for copy in places(record.region) {
-            memory.change(copy, |bytes| {
-                bytes[16] = 1;
-                bytes[200] ^= 1;
-            });
-        }
-        let Search::Unreadable(all) = search(&memory, true) else {
-            panic!("unreadable")
-        };
-        assert!(matches!(&all[0].condition, Condition::Damaged(why) if why.contains("digest")));
-    }
-
-    #[test]
-    fn a_record_of_something_else_is_stale_and_one_in_a_file_is_none() {
-        let record = real(1);
-        let memory = Memory::new(&record);
-        store(&memory, &record).unwrap();
-        for index in 0..record.chunks.len() {
-            memory.change(record.chunk(index).at, |bytes| bytes[0] ^= 0xFF);
-        }
-        assert!(matches!(search(&memory, true), Search::Stale(_)));
-        // Another stick's record, as it lies in a stick image file at some MiB.
-        let bytes = form::encode(&record, Bytes::mib(4), Bytes::mib(5));
-        let memory = Memory::new(&record);
-        memory.change(Bytes::mib(20), |place| {
-            place[..bytes.len()].copy_from_slice(&bytes);
-        });
-        assert!(search(&memory, true) == Search::Nothing);
-    }
-
-    #[test]
-    fn the_record_of_what_is_there_goes_before_a_newer_one_of_something_else() {
-        let record = real(1);
-        let memory = Memory::new(&record);
-        store(&memory, &record).unwrap();
-        let mut old = real(9);
-        old.region.at = Bytes::mib(20);
-        old.parts.clear();
-        old.chunks[0] = [1; 32];
-        old.chunks[1] = [1; 32];
-        store(&memory, &old).unwrap();
-        assert!(one(&memory).record == record);
-    }
-}
+mod tests;

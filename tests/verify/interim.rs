@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use livestick::disk::direct::{Kind, Medium};
 use livestick::event::Event;
 use livestick::plan::Plan;
-use livestick::read::ReadAt;
-use livestick::record::place::{self, Search};
+use livestick::read::{ReadAt, ReadError};
+use livestick::record::place::{self, Search, WriteAt};
 use livestick::record::{Change, EspFile, Kept, Origin, Part, Record, RecordedImage, tree};
 use livestick::table::Table;
 use livestick::ui::json;
@@ -17,6 +17,31 @@ use livestick::units::{Bytes, Extent, MIB};
 use sha2::{Digest, Sha256};
 
 use crate::support::program::{output, run, text};
+
+/// A stick to write to.
+struct Open(Medium);
+
+impl ReadAt for Open {
+    fn len(&self) -> Bytes {
+        ReadAt::len(&self.0)
+    }
+
+    fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.0.read_exact_at(at, buf)
+    }
+}
+
+impl WriteAt for Open {
+    fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError> {
+        self.0.write_at(at, bytes).unwrap();
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), ReadError> {
+        self.0.flush().unwrap();
+        Ok(())
+    }
+}
 
 /// Puts a record on the stick, unless it has one; `said` is what `write --json` said.
 pub fn record(stick: &Path, image: &Path, said: &str) {
@@ -62,7 +87,7 @@ pub fn record(stick: &Path, image: &Path, said: &str) {
         esp,
         chunks: chunks.collect(),
     };
-    place::store(&medium, &record).unwrap();
+    place::store(&Open(medium), &record).unwrap();
 }
 
 /// The changed ranges, as they are on the stick: the media check is not in the plan.

@@ -1,23 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The fields of a record's sections: little-endian numbers, and bytes and texts behind their length.
+//! The fields of a section: numbers, texts and lists, written one after the other and read with care.
 
-use super::form::FormError;
+use super::{FormError, count, damaged, index};
 use crate::units::{Bytes, Extent};
-
-pub(super) fn damaged(at: usize, why: impl Into<String>) -> FormError {
-    FormError::Damaged {
-        at: Bytes(at as u64),
-        why: why.into(),
-    }
-}
-
-pub(super) fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-pub(super) fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
 
 /// A section that is being written.
 #[derive(Default)]

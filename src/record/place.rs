@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use uuid::{Uuid, uuid};
 
+use crate::image::iso9660;
 use crate::read::{ReadAt, ReadError};
 use crate::record::form::{self, FormError, HEADER, PLACE_GRAIN};
 use crate::record::{REGION_GRAIN, Record, tree};
@@ -318,10 +319,18 @@ impl Volume {
             .try_into()
             .ok()
             .map(u32::from_le_bytes)?;
+        // The record has the label as blkid gives it, which can have Joliet's part in it. Where the descriptors are too
+        // damaged for that, the field alone is still of use.
+        let primary = || {
+            Some(
+                String::from_utf8_lossy(descriptor.get(40..72)?)
+                    .trim_end()
+                    .to_owned(),
+            )
+        };
+        let whole = iso9660::Volume::read(medium).ok().flatten();
         Some(Volume {
-            label: String::from_utf8_lossy(descriptor.get(40..72)?)
-                .trim_end()
-                .to_owned(),
+            label: whole.map(|volume| volume.label).or_else(primary)?,
             size: Bytes(u64::from(blocks) * 2048),
         })
     }

@@ -150,6 +150,34 @@ fn what_was_stored_is_found() {
     }
 }
 
+/// blkid puts a label together from the primary and the Joliet descriptor, and the record has it so.
+#[test]
+fn a_label_with_letters_of_joliet_is_known_again() {
+    let mut image = image("Lab_Live_for_everyone", 0);
+    let descriptors = &mut image[32768..][..3 * 2048];
+    descriptors[128..130].copy_from_slice(&2048_u16.to_le_bytes());
+    let primary = descriptors[..2048].to_vec();
+    descriptors[2048..4096].copy_from_slice(&primary);
+    descriptors[2048] = 2;
+    descriptors[2048 + 88..2048 + 91].copy_from_slice(b"%/E");
+    for (unit, letter) in descriptors[2048 + 40..]
+        .chunks_mut(2)
+        .zip("Lab Live for eve".bytes())
+    {
+        unit.copy_from_slice(&[0, letter]);
+    }
+    descriptors[4096..4096 + 7].copy_from_slice(b"\xFFCD001\x01");
+    let label = "Lab Live for everyone";
+    assert_eq!(iso9660::Volume::read(&image).unwrap().unwrap().label, label);
+    let record = record(&image, label, 1);
+    let medium = stick(&image, &record);
+    assert!(the_one(search(&medium, false)).fit.volume);
+    // Most of the rest is damaged: by its label it is still known.
+    medium.bytes.borrow_mut()[MIB.try_into().unwrap()..image.len()].fill(0);
+    let found = the_one(search(&medium, false));
+    assert!(found.fit.volume && found.fit.equal * 2 < found.fit.compared);
+}
+
 /// A new generation over an old one, torn at every sector of both copies, and torn again when it is repeated.
 #[test]
 fn a_torn_write_never_loses_the_record() {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::stick::{Stick, verify};
 use crate::support::bench::{peek, poke};
 use crate::support::device::{Loop, Mounted};
-use crate::support::program::{root, text};
+use crate::support::fake::{Fake, Lie};
+use crate::support::program::{root, run, text};
 
 const MIB: u64 = 1 << 20;
 
@@ -228,4 +229,46 @@ fn a_disk_is_repaired_as_a_file_is() {
     repaired.must(repaired.code == Some(0) && repaired.cause() == "cured");
     repaired.must(repaired.report["state"] == "complete");
     assert!(stick.is_pristine());
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_still_checked() {
+    if !root() {
+        return;
+    }
+    let stick = random();
+    let first = stick.file("/LiveOS/squashfs.img").next_multiple_of(MIB);
+    let (bad, flipped) = (first + 2 * MIB + 8192, first + 6 * MIB + 5);
+    let fake = Fake::new(64 * MIB, Lie::Honest);
+    let (from, to) = (
+        format!("if={}", text(&stick.path)),
+        format!("of={}", text(fake.node())),
+    );
+    let how = ["bs=1M", "oflag=direct", "conv=fsync", "status=none"];
+    run("dd", &[&[from.as_str(), to.as_str()], &how[..]].concat());
+    let sound = verify(fake.node(), &[]);
+    sound.must(sound.code == Some(0));
+    fake.memory().flip(flipped);
+    fake.memory().lie = Lie::FailsReading(bad);
+    for more in [&[][..], &[text(&stick.image)]] {
+        let verified = verify(fake.node(), more);
+        verified.must(verified.code == Some(6) && verified.cause() == "medium-failing");
+        verified.must(verified.damage().len() == 2 && verified.names("LiveOS/squashfs.img"));
+        let [gone, other] = verified.damage() else {
+            panic!("{:#}", verified.report)
+        };
+        verified.must(gone["kind"] == "unreadable" && gone["again"] == "unreadable");
+        // The piece around the one sector, and no more.
+        let at = gone["extent"]["at"].as_u64().unwrap();
+        let len = gone["extent"]["len"].as_u64().unwrap();
+        verified.must(len <= 4096 && at <= bad && bad < at + len);
+        let chunk = other["extent"]["at"].as_u64().unwrap();
+        verified.must(chunk / MIB == flipped / MIB && other["again"] == "same");
+    }
+    // Nor is an image made of it.
+    let out = stick.bench.path("out.iso");
+    let args = ["extract", text(fake.node()), text(&out)];
+    let outcome = crate::support::bench::ask(&args);
+    assert_eq!(outcome.code, Some(6), "{outcome:?}");
+    assert!(!out.exists());
 }

@@ -58,6 +58,7 @@ boot-test-all: build
 # Speed and memory, as ratios against limits and peers measured in the same run.
 bench: build
 	benches/write $(BINARY)
+	benches/verify $(BINARY)
 
 # A minute of coverage-guided fuzzing for everything that reads untrusted bytes (installs cargo-fuzz; the sanitizer
 # flags are unstable, which RUSTC_BOOTSTRAP allows on a stable toolchain).

@@ -20,10 +20,10 @@
 pub mod copy;
 pub mod filesystem;
 pub mod flow;
-mod loopdev;
+pub(crate) mod loopdev;
 pub(crate) mod opening;
 pub(crate) mod outcome;
-mod program;
+pub(crate) mod program;
 mod recording;
 mod staging;
 pub mod verify;

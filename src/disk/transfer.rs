@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::buffer::{ALIGN, Buffer};
@@ -51,6 +51,29 @@ impl Medium {
     pub fn make_hole(&self, extent: Extent) -> bool {
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         !self.is_disk && rustix::fs::fallocate(&self.file, punch, extent.at.0, extent.len.0).is_ok()
+    }
+
+    /// How much of `extent` of a file is holes: zeros that no medium holds, and that no read fetches (lseek(2),
+    /// `SEEK_HOLE`). A disk has none.
+    pub fn holes(&self, extent: Extent) -> Bytes {
+        if self.is_disk {
+            return Bytes::ZERO;
+        }
+        let mut holes = Bytes::ZERO;
+        let mut at = extent.at;
+        while at < extent.end() {
+            let data = match rustix::fs::seek(&self.file, SeekFrom::Data(at.0)) {
+                Ok(data) => Bytes(data).min(extent.end()),
+                Err(Errno::NXIO) => extent.end(),
+                Err(_) => break,
+            };
+            holes += data - at;
+            at = match rustix::fs::seek(&self.file, SeekFrom::Hole(data.0)) {
+                Ok(hole) if data < extent.end() => Bytes(hole),
+                _ => break,
+            };
+        }
+        holes
     }
 
     fn goes_straight(&self, at: Bytes, memory: &[u8]) -> bool {

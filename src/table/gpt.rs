@@ -158,8 +158,10 @@ impl Gpt {
     pub(super) fn usable_end(&self, medium: Bytes) -> Result<Bytes, TableError> {
         let tail = Sector(self.reserved() + 1).bytes();
         let end = medium.align_down(Sector(1).bytes());
-        if end <= tail {
-            let (need, have) = (tail, medium);
+        // One sector at least that may be used, wherever the first of them is said to be.
+        let least = self.first_usable.bytes() + Sector(1).bytes() + tail;
+        if end < least {
+            let (need, have) = (least, medium);
             return Err(TableError::MediumTooSmall { need, have });
         }
         Ok(end - tail)

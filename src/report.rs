@@ -224,6 +224,18 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The links that other fields do not tell people already.
+    pub fn further_links(&self) -> impl Iterator<Item = &Link> {
+        let told = |link: &&Link| match link.name.as_str() {
+            "published digest" => self.published.is_some(),
+            "image" => self.read_back.is_some(),
+            _ => false,
+        };
+        self.links.iter().filter(move |link| !told(link))
+    }
+}
+
 /// So many damaged ranges are told to people; the rest is counted. JSON has them all.
 const TOLD: usize = 20;
 
@@ -237,10 +249,7 @@ impl fmt::Display for Report {
         if let Some(sha256) = &self.sha256 {
             writeln!(f, "sha256     {sha256}")?;
         }
-        // Where there are links, it is one of them.
-        if let Some(published) = &self.published
-            && self.links.is_empty()
-        {
+        if let Some(published) = &self.published {
             writeln!(f, "digest     {published}")?;
         }
         if let Some(back) = &self.read_back {
@@ -270,7 +279,7 @@ impl fmt::Display for Report {
             holds,
             result,
             how,
-        } in &self.links
+        } in self.further_links()
         {
             writeln!(f, "{name:<16} {holds:<10} {result}")?;
             if !how.is_empty() {

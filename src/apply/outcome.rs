@@ -105,12 +105,11 @@ fn links(plan: &Plan, digests: &Digests, verdict: &Verdict) -> Vec<Link> {
         Some(record) => Link {
             name: "record".into(),
             holds,
-            result: format!(
-                "two copies at byte {}; tree {}",
-                record.region.at.grouped(),
+            result: format!("two copies, from byte {} on", record.region.at.grouped()),
+            how: format!(
+                "each read back after it was written; tree {}",
                 hex(&tree::root(&digests.chunks))
             ),
-            how: "each was read back after it was written".into(),
         },
         None => Link {
             name: "record".into(),

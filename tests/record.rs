@@ -300,3 +300,65 @@ fn the_pages_are_rendered_without_a_warning() {
         assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
     }
 }
+/// What `livestick write` makes of each layout, alone and with partitions behind it, in a file and on rubbish.
+#[test]
+fn every_stick_that_is_written_has_a_record_that_holds() {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for layout in ["grub2", "isolinux", "isolinux-mac", "kiwi"] {
+        let image = support::lab::iso(layout, &[]);
+        let size = fs::metadata(&image).unwrap().len();
+        let digest = hex(&Sha256::digest(fs::read(&image).unwrap()));
+        for (plain, more) in [
+            (true, &[][..]),
+            (
+                false,
+                &["--overlay-size-mb", "32", "--home-size-mb", "32"][..],
+            ),
+        ] {
+            let path = dir.path().join("stick.img");
+            let room = size.next_multiple_of(4 * MIB) + 100 * MIB;
+            let room = format!("{room}B");
+            let arguments = [
+                &["write", text(&image), text(&path), "--size", &room, "--yes"][..],
+                &[
+                    "--seed",
+                    layout,
+                    "--overlay-fs",
+                    "ext4",
+                    "--home-fs",
+                    "ext4",
+                ][..if plain { 2 } else { 6 }],
+                more,
+            ]
+            .concat();
+            let out = support::lab::livestick(&arguments);
+            assert!(out.status.success(), "{arguments:?}: {out:?}");
+            let (holds, said) = read(&["--check", text(&path)]);
+            assert!(holds, "{layout}: {}", said["check"]);
+            let told = &said["record"];
+            assert_eq!(told["image"]["sha256"], digest);
+            assert_eq!(told["image"]["size"], size);
+            assert_eq!(told["medium"], fs::metadata(&path).unwrap().len());
+            let purposes: Vec<_> = told["partitions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|part| part["purpose"].as_str().unwrap())
+                .collect();
+            if plain {
+                assert_eq!(told["changes"], Value::from(Vec::<u64>::new()), "{layout}");
+                assert!(purposes.is_empty());
+            } else {
+                assert_eq!(purposes, ["overlay", "home"]);
+                assert!(!told["changes"].as_array().unwrap().is_empty());
+                // The filesystems are those that are there.
+                for part in told["partitions"].as_array().unwrap() {
+                    let at = part["at"].to_string();
+                    let arguments = ["-p", "-O", &at, "-s", "UUID", "-o", "value", text(&path)];
+                    assert_eq!(run("blkid", &arguments).trim(), part["uuid"]);
+                }
+            }
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}

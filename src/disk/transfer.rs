@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::buffer::{ALIGN, Buffer};
 use super::direct::{Bypass, Medium, MediumError};
 use crate::read::{ReadAt, ReadError};
+use crate::record::place::WriteAt;
 use crate::units::{Bytes, Extent, MIB};
 
 /// What unaligned I/O goes through.
@@ -158,15 +159,29 @@ impl ReadAt for Medium {
 
     fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
         let len = buf.len();
-        self.read_at(at, buf).map_err(|error| match error {
-            MediumError::Io { source, .. } => ReadError::Io { at, len, source },
-            other => ReadError::Io {
-                at,
-                len,
-                source: io::Error::other(other),
-            },
-        })
+        self.read_at(at, buf)
+            .map_err(|error| foreign(at, len, error))
     }
+}
+
+impl WriteAt for Medium {
+    fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError> {
+        self.write_at(at, bytes)
+            .map_err(|error| foreign(at, bytes.len(), error))
+    }
+
+    fn flush(&self) -> Result<(), ReadError> {
+        self.flush().map_err(|error| foreign(Bytes::ZERO, 0, error))
+    }
+}
+
+/// The same error in the terms of readers.
+fn foreign(at: Bytes, len: usize, error: MediumError) -> ReadError {
+    let source = match error {
+        MediumError::Io { source, .. } => source,
+        other => io::Error::other(other),
+    };
+    ReadError::Io { at, len, source }
 }
 
 /// Lengths here are at most [`BOUNCE`].

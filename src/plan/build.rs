@@ -17,6 +17,7 @@ use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
+use crate::plan::record::PlannedRecord;
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
 use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
@@ -86,13 +87,19 @@ impl Planner<'_> {
         let mut draft = Draft::new(image.bytes());
         let persistence = self.persistence()?;
         let mut notes = persistence.notes.clone();
-        let slots = self.places(&persistence)?;
+        let mut record = self.record(&persistence, &mut notes)?;
+        let slots = self.places(&persistence, record.as_ref())?;
         let ids = Ids::new(request.seed.as_deref());
         let mut filesystems = Vec::new();
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let new: Vec<NewPartition> = slots.iter().map(|slot| entry(slot, &ids)).collect();
+            let takes = image.table.takes(image.bytes(), slots.len() + 1);
+            let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
+            let own = record.as_mut().filter(|_| room);
+            let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(&ids)).collect();
+            let first = new.len();
+            new.extend(slots.iter().map(|slot| entry(slot, &ids)));
             let added = image
                 .table
                 .add(&mut draft, self.size, &new)
@@ -106,10 +113,14 @@ impl Planner<'_> {
                     what: b.what.into(),
                 })
                 .collect();
+            if let Some(own) = own {
+                own.number = added.numbers.first().copied();
+            }
             for (i, slot) in slots.iter().enumerate() {
                 let (_, _, kind) = persistence.wanted[i];
-                let number = added.numbers.get(i).copied().unwrap_or_default();
-                let partuuid = added.partuuids.get(i).cloned().unwrap_or_default();
+                let at = first + i;
+                let number = added.numbers.get(at).copied().unwrap_or_default();
+                let partuuid = added.partuuids.get(at).cloned().unwrap_or_default();
                 filesystems.push(self.filesystem(slot, kind, number, partuuid, &ids)?);
             }
             arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;
@@ -122,6 +133,17 @@ impl Planner<'_> {
             let blocks = u32::try_from(image.volume.0 / 2048).map(Block);
             let covered = blocks.ok().zip(image.media_check.clone());
             media_sum = covered.map(|(volume, published)| Covered { volume, published });
+        }
+        if record
+            .as_ref()
+            .is_some_and(|record| !record.fits(&patches, &behind, &filesystems))
+        {
+            return Err(Refusal::Impossible {
+                what: "the record on the stick",
+                why: "so many ranges of this image would change that it has no room for them"
+                    .into(),
+                instead: "write the image as it is".into(),
+            });
         }
         Ok(Plan {
             image: PlannedImage {
@@ -138,6 +160,7 @@ impl Planner<'_> {
             target,
             patches,
             behind,
+            record,
             filesystems,
             boot,
             notes,
@@ -255,16 +278,47 @@ impl Planner<'_> {
         })
     }
 
+    /// Where the record goes. What the partitions need comes first: a medium that has no room for it as well is
+    /// refused where they are placed.
+    fn record(
+        &self,
+        persistence: &Persistence,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<PlannedRecord>, Refusal> {
+        let (size, table) = (self.image.size, &self.image.table);
+        if persistence.wanted.is_empty() {
+            let record = PlannedRecord::behind_alone(size, table, self.size);
+            if record.is_none() {
+                notes.push(
+                    "the target ends too early for a record of what is written; `livestick verify` will need the image"
+                        .into(),
+                );
+            }
+            return Ok(record);
+        }
+        let space = table
+            .space(size, self.size, persistence.wanted.len())
+            .map_err(|error| Refusal::Table(error.to_string()))?;
+        Ok(PlannedRecord::behind(size, table, space.to))
+    }
+
     /// Where the partitions go.
-    fn places(&self, persistence: &Persistence) -> Result<Vec<Slot>, Refusal> {
+    fn places(
+        &self,
+        persistence: &Persistence,
+        record: Option<&PlannedRecord>,
+    ) -> Result<Vec<Slot>, Refusal> {
         if persistence.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let space = self
+        let mut space = self
             .image
             .table
             .space(self.image.size, self.size, persistence.wanted.len())
             .map_err(|error| Refusal::Table(error.to_string()))?;
+        if let Some(record) = record {
+            space.from = space.from.max(record.region.end());
+        }
         let asks: Vec<Ask> = persistence
             .wanted
             .iter()

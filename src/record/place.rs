@@ -82,7 +82,8 @@ pub struct Fit {
 impl Fit {
     /// Whether the record is of something else that was on the medium before.
     pub fn is_stale(self) -> bool {
-        !self.volume && self.equal * 2 < self.compared
+        let other_image = self.equal == 0 && self.compared >= SAMPLES / 2;
+        other_image || (!self.volume && self.equal * 2 < self.compared)
     }
 }
 

@@ -21,6 +21,7 @@ use super::{Added, Behind, Kind, LINUX_DATA, NewPartition, Partition, TableError
 use super::{put, u32_at, u64_at};
 use crate::patch::{Draft, Why};
 use crate::read::{ReadAt, ReadError};
+use crate::record::place::GPT_TYPE;
 use crate::units::{Bytes, Extent, Sector};
 
 /// Where the primary header is: LBA 1.
@@ -166,6 +167,13 @@ impl Gpt {
         Ok(end - tail)
     }
 
+    /// Whether that many entries are free behind the last used one.
+    pub(super) fn takes(&self, image: &dyn ReadAt, count: usize) -> Result<bool, ReadError> {
+        let array = self.array_bytes(image)?;
+        let seen = array.chunks_exact(ENTRY).take(SEEN_ENTRIES as usize);
+        Ok(seen.rev().take_while(|entry| !is_used(entry)).count() >= count)
+    }
+
     /// Enters the partitions, and fits header and backup to the medium. Places were checked by the caller.
     pub(super) fn add(
         &self,
@@ -261,6 +269,7 @@ fn is_used(entry: &[u8]) -> bool {
 fn entry(new: &NewPartition) -> Result<[u8; ENTRY], TableError> {
     let kind = match new.what {
         Use::LinuxData => LINUX_DATA,
+        Use::Record => GPT_TYPE,
     };
     let (first, end) = (new.extent.at.0 / 512, new.extent.end().0 / 512);
     let mut entry = [0; ENTRY];

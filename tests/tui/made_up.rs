@@ -177,7 +177,7 @@ pub fn report() -> Box<Report> {
         verdict: Verdict::Verified {
             proof: "direct reads; the kernel fetched 1 152 319 488 bytes from the device".into(),
         },
-        as_written: "90ab".repeat(16),
+        tree: "90ab".repeat(16),
         restored: "5ad1".repeat(16),
         ranges: plan.patches.len(),
         changed: plan.changed(),

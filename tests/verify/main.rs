@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod extracted;
-mod interim;
 mod medium;
 mod places;
 mod stick;

@@ -24,7 +24,7 @@ use support::device::{Loop, Mounted};
 use support::lab::{iso, livestick, scratch};
 use support::program::{output, root, run, text};
 use tempfile::TempDir;
-use written::{Asked, Backing, write};
+use written::{Asked, Backing, number, write};
 
 type Part = (&'static str, u64);
 const BTRFS: Part = ("btrfs", 160);
@@ -110,9 +110,14 @@ fn a_plain_stick_is_the_image_and_nothing_else_is_touched() {
         assert_eq!(written.plan()["behind"], serde_json::json!([]));
         // Digests, the media check, and the rest of the target.
         ranges::judge(&written);
-        // A new file is as long as asked and has nothing behind the image.
+        // A new file is as long as asked and has nothing behind the image but the record.
         if backing == Backing::New {
-            let rest = fs::read(&written.path).unwrap();
+            let mut rest = fs::read(&written.path).unwrap();
+            let region = &written.plan()["record"]["region"];
+            let from = usize::try_from(number(&region["at"])).unwrap();
+            let len = usize::try_from(number(&region["len"])).unwrap();
+            assert!(rest[from..].starts_with(b"LIVESTICK-RECORD"));
+            rest[from..from + len].fill(0);
             let rest = &rest[usize::try_from(written.image_size()).unwrap()..];
             assert!(rest.iter().all(|byte| *byte == 0));
         }

@@ -73,8 +73,8 @@ impl Ended {
         match &self.result {
             Ok(report) => match &report.read_back {
                 Some(back) => format!(
-                    "{report}digests    medium, as written  {}\n           changes put back    {}\n",
-                    back.as_written, back.restored
+                    "{report}digests    medium, a tree      {}\n           changes put back    {}\n",
+                    back.tree, back.restored
                 ),
                 None => report.to_string(),
             },

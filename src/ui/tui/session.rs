@@ -20,7 +20,9 @@ use crate::report::Exit;
 use crate::ui::warn;
 
 /// How long a message from a thread waits at most to be seen.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// A key ends it at once; what other threads have to say waits for it. Shorter costs more than it gives: crossterm's wait
+/// spins through its last millisecond.
+const PATIENCE: Duration = Duration::from_millis(150);
 /// How often the screen is drawn at most while messages stream in; a key is answered at once.
 const FRAME: Duration = Duration::from_millis(100);
 /// How often time itself changes the screen while a stick is written.

@@ -121,7 +121,7 @@ impl Page {
         if let Some(back) = &report.read_back {
             self.read_back(back);
         }
-        for (i, link) in report.links.iter().enumerate() {
+        for (i, link) in report.further_links().enumerate() {
             self.link(if i == 0 { "chain" } else { "" }, link);
         }
         for made in &report.made {

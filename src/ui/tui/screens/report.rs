@@ -114,6 +114,9 @@ fn title(ended: &Ended) -> &'static str {
     }
 }
 
+/// So many damaged ranges are shown.
+const TOLD: usize = 20;
+
 struct Page {
     lines: Vec<Line<'static>>,
     width: usize,
@@ -139,6 +142,19 @@ impl Page {
         if let Some(image) = &report.image {
             self.row("image", image, plain);
         }
+        // What it all means comes first, for the chain is long.
+        if let Some(verdict) = &report.diagnosis {
+            self.row("verdict", &verdict.says, look.strong());
+            self.row("next", &verdict.next, plain);
+        }
+        for damage in report.damage.iter().take(TOLD) {
+            let text = format!("{} {damage}", look.failed());
+            self.row("damage", &text, look.danger());
+        }
+        if report.damage.len() > TOLD {
+            let more = format!("and {} more; s saves them all", report.damage.len() - TOLD);
+            self.row("", &more, look.danger());
+        }
         if let Some(published) = &report.published {
             self.row("digest", &published.to_string(), plain);
         }
@@ -161,19 +177,11 @@ impl Page {
             );
             self.row(&made.purpose, &text, look.good());
         }
-        for damage in &report.damage {
-            let text = format!("{} {damage}", look.failed());
-            self.row("damage", &text, look.danger());
-        }
-        if let Some(verdict) = &report.diagnosis {
-            self.row("verdict", &verdict.says, look.strong());
-        }
         for (i, line) in report.boot.iter().enumerate() {
             self.row(if i == 0 { "boot" } else { "" }, line, plain);
         }
-        match &report.diagnosis {
-            Some(verdict) => self.row("next", &verdict.next, plain),
-            None => self.row("next", next_step(report, ended), plain),
+        if report.diagnosis.is_none() {
+            self.row("next", next_step(report, ended), plain);
         }
         for note in &report.notes {
             self.row("note", note, plain);

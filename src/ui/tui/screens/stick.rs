@@ -254,7 +254,9 @@ fn details(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
                 look.warning(),
             );
         }
+        let never = matches!(seen.standing, Standing::Never(_)) && !seen.unmount_lifts();
         match sticks.probes() {
+            _ if never => {}
             Some(true) => say(
                 "its size is probed before it is written; c leaves that out",
                 Style::new(),

@@ -318,6 +318,9 @@ fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     boxed(title, lines, look.danger(), look, area, buffer);
 }
 
+/// Width of the names in a plan's lines.
+const NAME: usize = 11;
+
 /// What a job asks before it writes.
 fn draw_question(question: &Question, task: Task, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width).saturating_sub(8).min(76);
@@ -334,7 +337,11 @@ fn draw_question(question: &Question, task: Task, look: Look, area: Rect, buffer
     let what: Vec<String> = question
         .what
         .lines()
-        .flat_map(|line| wrap(line, width, 11))
+        .flat_map(|line| {
+            // Lines with a name, as a plan has them.
+            let named = line.get(9..NAME) == Some("  ");
+            wrap(line, width, if named { NAME } else { 0 })
+        })
         .collect();
     // The question itself must be in sight.
     let room = usize::from(area.height)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The subcommands about sticks that are written: verify, repair, extract; and the front end that all jobs share.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,15 +89,16 @@ impl Front {
 /// Why a report cannot be written to `report`, where that is known before.
 fn no_place(report: &Path, others: &[&Path]) -> Option<String> {
     let told = shown(report);
-    let meta = report.metadata().ok()?;
-    if !meta.is_file() {
+    let meta = report.metadata().ok();
+    if meta.as_ref().is_some_and(|meta| !meta.is_file()) {
         return Some(format!(
             "--report {told} is no regular file; name another one"
         ));
     }
+    let file = |meta: &Metadata| (meta.dev(), meta.ino());
     let same = |other: &&Path| {
-        let other = other.metadata();
-        other.is_ok_and(|other| (other.dev(), other.ino()) == (meta.dev(), meta.ino()))
+        let there = other.metadata().ok();
+        *other == report || (meta.is_some() && there.as_ref().map(file) == meta.as_ref().map(file))
     };
     others.iter().any(same).then(|| {
         format!("--report {told} would write over what the job works on; name another file")

@@ -79,14 +79,14 @@ fn keys_alone_verify_repair_and_extract_a_stick_image_file() {
     // What became of a chunk only the image tells.
     terminal.press_and_see("V", "1 bit flipped");
     terminal.press_and_see("w", "[2 Stick]");
-    terminal.press_and_see("r", "First everything is read");
+    terminal.press_and_see("r", " Repair ");
     terminal.press_and_see("\r", "Type stick.img");
     terminal.press_and_see("yes\r", "is not 'stick.img'");
     terminal.press_and_see(ESCAPE, "[6 Report]");
     terminal.see("Nothing was written");
     assert!(!same(&stick, &pristine));
     terminal.press_and_see("w", "[2 Stick]");
-    terminal.press_and_see("r", "First everything is read");
+    terminal.press_and_see("r", " Repair ");
     terminal.press_and_see("\r", "Type stick.img");
     terminal.press_and_see("stick.img\r", "cured");
     assert!(same(&stick, &pristine));

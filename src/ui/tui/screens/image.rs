@@ -197,25 +197,20 @@ fn published(digest: Option<&Digest>, look: Look) -> Vec<(String, Style)> {
     };
     let (text, style) = match &digest.compared {
         Compared::Nothing => return vec![(published.to_string(), look.faint())],
-        Compared::NotYet => ("not compared yet".to_owned(), look.faint()),
+        Compared::NotYet => ("not compared yet; Space compares".to_owned(), look.faint()),
         Compared::Going(percent) => (format!("comparing: {percent} %"), look.faint()),
-        Compared::Equal => ("the image has it".into(), look.good()),
-        Compared::Differs(why) => (why.clone(), look.danger()),
+        Compared::Equal => (format!("{} the image has it", look.done()), look.good()),
+        Compared::Differs(_) => (
+            format!("{} the image has another one", look.failed()),
+            look.danger(),
+        ),
         Compared::Failed(why) => (format!("not compared: {why}"), look.warning()),
     };
-    let style_of_name = match &digest.compared {
-        Compared::Equal if published.is_signed() => look.good(),
-        _ => Style::new(),
-    };
-    let mark = match &digest.compared {
-        Compared::Equal => format!("{} ", look.done()),
-        Compared::Differs(_) => format!("{} ", look.failed()),
-        _ => String::new(),
-    };
-    vec![
-        (published.to_string(), style_of_name),
-        (format!("{mark}{text}"), style),
-    ]
+    let mut lines = vec![(text, style), (published.to_string(), Style::new())];
+    if let Compared::Differs(why) = &digest.compared {
+        lines.push((why.clone(), style));
+    }
+    lines
 }
 
 fn lines_of(
@@ -233,8 +228,18 @@ fn lines_of(
         }
     }
     groups.push(("digest", published(digest, look)));
-    let rank = |name: &str| ORDER.iter().position(|known| *known == name);
-    groups.sort_by_key(|(name, _)| rank(name).unwrap_or(ORDER.len()));
+    // What stops a write is told before everything else.
+    let stops = digest.is_some_and(|digest| {
+        digest.published.is_err() || matches!(digest.compared, Compared::Differs(_))
+    });
+    let rank = |name: &str| match name {
+        "digest" if stops => Some(0),
+        name => ORDER
+            .iter()
+            .position(|known| *known == name)
+            .map(|at| at + 1),
+    };
+    groups.sort_by_key(|(name, _)| rank(name).unwrap_or(ORDER.len() + 1));
     let mut lines = Vec::new();
     for (name, texts) in groups {
         let mut name = name;

@@ -13,6 +13,7 @@ use super::super::state::State;
 use super::text::wrap;
 use super::{Key, boxed, panel, typed};
 use crate::chain::{Holds, Link};
+use crate::diagnosis::Cure;
 use crate::disk::shown;
 use crate::event::Task;
 use crate::report::{Exit, Failure, ReadBack, Report, StickState, Verdict};
@@ -146,13 +147,17 @@ impl Page {
         if let Some(verdict) = &report.diagnosis {
             self.row("verdict", &verdict.says, look.strong());
             self.row("next", &verdict.next, plain);
+            let curable = report.damage.iter().any(|damage| damage.cure != Cure::None);
+            if ended.task == Task::Verify && curable {
+                self.row("", "here: w for the table of sticks, then r", plain);
+            }
         }
         for damage in report.damage.iter().take(TOLD) {
             let text = format!("{} {damage}", look.failed());
             self.row("damage", &text, look.danger());
         }
         if report.damage.len() > TOLD {
-            let more = format!("and {} more; s saves them all", report.damage.len() - TOLD);
+            let more = format!("and {} more", report.damage.len() - TOLD);
             self.row("", &more, look.danger());
         }
         if let Some(published) = &report.published {

@@ -242,6 +242,9 @@ pub struct Write {
     /// (which must not meet its twin in one machine)
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
     /// What the distribution published of the image.
     #[command(flatten)]
     pub published: PublishedOptions,

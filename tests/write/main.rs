@@ -127,20 +127,30 @@ fn a_plain_stick_is_the_image_and_nothing_else_is_touched() {
 #[test]
 fn the_report_of_a_plain_stick_says_byte_for_byte() {
     let dir = TempDir::new_in(scratch()).unwrap();
-    let path = dir.path().join("stick.img");
+    let (path, report) = (dir.path().join("stick.img"), dir.path().join("report.txt"));
+    let image = iso("grub2", &[]);
     let arguments = [
         "write",
-        text(&iso("grub2", &[])),
+        text(&image),
         text(&path),
         "--size",
         "32MiB",
         "--yes",
-    ]
-    .map(str::to_owned);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        "--report",
+        text(&report),
+    ];
     let out = livestick(&arguments);
     let said = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success(), "{said}");
+    // The report in a file says the same, as JSON where its name says so.
+    assert!(said.ends_with(&fs::read_to_string(&report).unwrap()));
+    let mut again = arguments;
+    let json = dir.path().join("report.json");
+    again[7] = text(&json);
+    assert!(livestick(&again).status.success());
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(told["exit"], "verified");
+    assert_eq!(told["task"], "write");
     for words in [
         "past the caches: verified",
         "identical to the image, byte for byte",
@@ -148,6 +158,22 @@ fn the_report_of_a_plain_stick_says_byte_for_byte() {
     ] {
         assert!(said.contains(words), "no '{words}' in {said}");
     }
+}
+
+#[test]
+fn a_report_takes_the_place_of_nothing_that_matters() {
+    let dir = TempDir::new_in(scratch()).unwrap();
+    let (path, link) = (dir.path().join("stick.img"), dir.path().join("link"));
+    let image = iso("grub2", &[]);
+    std::os::unix::fs::symlink(&image, &link).unwrap();
+    let before = run("sha256sum", &[text(&image)]);
+    for report in [text(&image), text(&link), text(&path), "/dev/null", "/tmp"] {
+        let args = ["write", text(&image), text(&path), "--size", "32MiB"];
+        let out = livestick(&[&args[..], &["--yes", "--report", report]].concat());
+        assert_eq!(out.status.code(), Some(2), "{report}");
+        assert!(!path.exists());
+    }
+    assert_eq!(run("sha256sum", &[text(&image)]), before);
 }
 
 #[test]

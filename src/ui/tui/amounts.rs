@@ -409,6 +409,7 @@ impl Amounts {
             extra_arguments: arguments.map(Into::into).collect(),
             unmount: target.unmount,
             allow_disk: target.allow.clone(),
+            probe: target.probe,
             ..Request::default()
         }
     }

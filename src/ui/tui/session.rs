@@ -15,7 +15,7 @@ use super::terminal::{self, Signals};
 use super::work::{Message, Task, Work, Writer};
 use super::{Options, screens};
 use crate::disk::shown;
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::report::Exit;
 use crate::ui::warn;
 
@@ -102,7 +102,10 @@ impl Session {
         }
         if let Screen::Report(ended) = &self.state.screen {
             match &ended.result {
-                Ok(report) => warn(&format!("{} is written", report.stick)),
+                Ok(report) if report.task == event::Task::Write => {
+                    warn(&format!("{} is written", report.stick));
+                }
+                Ok(report) => warn(&report.to_string()),
                 Err(failure) => warn(&format!("{failure}; {}", failure.state)),
             }
         }

@@ -113,6 +113,7 @@ fn without_a_yes_nothing_is_written() {
         description: "stick image file".into(),
         disk: false,
         unmount: false,
+        allow: None,
     };
     let (mut asked, mut events) = (0, 0);
     let never = AtomicBool::new(false);
@@ -167,6 +168,7 @@ fn whoever_may_not_is_told_what_to_run() {
         description: String::new(),
         disk: true,
         unmount,
+        allow: None,
     };
     for (errand, said) in [
         (errand(What::Verify(None), true), "livestick verify "),

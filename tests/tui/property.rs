@@ -364,6 +364,25 @@ fn the_word_does_start_a_write() {
 }
 
 #[test]
+fn a_disk_that_is_no_stick_by_its_looks_is_probed_when_it_was_named() {
+    let mut way = Way::to_sticks();
+    for _ in 0..3 {
+        way.press(Cmd::Down);
+    }
+    assert!(way.press(Cmd::Char('p')).is_empty());
+    way.write("4C530000");
+    let tasks = way.press(Cmd::Enter);
+    let Some(Task::Errand(errand)) = tasks.first() else {
+        panic!("{tasks:?}")
+    };
+    assert_eq!(errand.allow.as_deref(), Some("4C530000"));
+    assert_eq!(
+        errand.command(),
+        "sudo livestick probe /dev/sda --allow-disk 4C530000"
+    );
+}
+
+#[test]
 fn a_stick_that_is_pulled_out_is_no_longer_chosen() {
     let mut way = Way::to_sticks();
     way.press(Cmd::Down);

@@ -42,6 +42,8 @@ pub struct Errand {
     pub disk: bool,
     /// Unmount what is mounted from it, where it is written to.
     pub unmount: bool,
+    /// The name of a disk that does not look like a stick, typed by the user.
+    pub allow: Option<String>,
 }
 
 impl Errand {
@@ -80,7 +82,10 @@ impl Errand {
         } else {
             ""
         };
-        format!("sudo livestick {name} {target}{more}{unmount}")
+        let allow = self.allow.as_ref().map_or(String::new(), |id| {
+            format!(" --allow-disk {}", quoted(Path::new(id)))
+        });
+        format!("sudo livestick {name} {target}{more}{unmount}{allow}")
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Sticks {
     pub unmount: bool,
     /// Whether the disk under the cursor is probed before it is written; none for what is usual.
     pub probe: Option<bool>,
+    /// What begins once that name was typed; none for a write.
+    pub pending: Option<Box<Errand>>,
     /// Asks for the file that an errand needs.
     pub form: Option<Form>,
     /// A path of the command line, to be looked at when it turns up.
@@ -102,6 +104,7 @@ impl Sticks {
             allow: None,
             unmount: false,
             probe: None,
+            pending: None,
             form: None,
             given: None,
         }
@@ -268,6 +271,7 @@ impl Sticks {
                 description: describe(&seen.disk),
                 disk: true,
                 unmount: self.unmount,
+                allow: None,
             }
         } else if !self.on_file() {
             return Choice::Say("choose a stick with the arrow keys first".into());
@@ -281,6 +285,7 @@ impl Sticks {
                 description: "stick image file".into(),
                 disk: false,
                 unmount: false,
+                allow: None,
             }
         };
         match &errand.what {
@@ -289,7 +294,7 @@ impl Sticks {
                 self.form = Some(Form { errand, field });
                 Choice::Stay
             }
-            What::Verify(_) | What::Probe => Choice::Errand(Box::new(errand)),
+            What::Verify(_) | What::Probe => self.begin(errand),
         }
     }
 
@@ -307,9 +312,20 @@ impl Sticks {
             }
             FormChoice::Begin(errand) => {
                 self.form = None;
-                Choice::Errand(Box::new(errand))
+                self.begin(errand)
             }
         }
+    }
+
+    /// Begins; or asks first for the name of a disk that does not look like a stick, if that may be written to.
+    fn begin(&mut self, errand: Errand) -> Choice {
+        let named = |seen: &Seen| matches!(seen.standing, Standing::NeedsAllow(_));
+        if errand.writes() && self.current().is_some_and(named) {
+            self.allow = Some(Field::default());
+            self.pending = Some(Box::new(errand));
+            return Choice::Stay;
+        }
+        Choice::Errand(Box::new(errand))
     }
 
     fn enter(&mut self) -> Choice {
@@ -324,6 +340,7 @@ impl Sticks {
         match &seen.standing {
             Standing::Stick => Choice::Target(Box::new(self.of_disk(seen, false, None))),
             Standing::NeedsAllow(_) => {
+                self.pending = None;
                 self.allow = Some(Field::default());
                 Choice::Stay
             }
@@ -360,8 +377,12 @@ impl Sticks {
                 if typed != seen.disk.id() {
                     return Choice::Say(format!("'{typed}' is not {}", seen.disk.id()));
                 }
-                let target = self.of_disk(seen, false, Some(typed));
+                let target = self.of_disk(seen, false, Some(typed.clone()));
                 self.allow = None;
+                if let Some(mut errand) = self.pending.take() {
+                    errand.allow = Some(typed);
+                    return Choice::Errand(errand);
+                }
                 return Choice::Target(Box::new(target));
             }
             _ => return Choice::NotMine,

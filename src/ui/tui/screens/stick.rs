@@ -64,9 +64,13 @@ pub fn keys(sticks: &Sticks) -> Vec<Key> {
         ]);
     }
     if sticks.current().is_some() {
+        let probe = match sticks.probes() {
+            Some(true) => "no probe",
+            _ => "probe first",
+        };
         keys.extend([
             ("p", "probe", "does it have the size it claims?"),
-            ("c", "no probe", "probe before writing, or do not"),
+            ("c", probe, "probe before writing, or do not"),
         ]);
     }
     if sticks.current().is_some_and(Seen::unmount_lifts) {

@@ -76,7 +76,7 @@ pub fn run(
                 target: errand.path.clone(),
                 image: image.clone(),
                 unmount: errand.unmount,
-                allow_disk: None,
+                allow_disk: errand.allow.clone(),
             };
             let plan = repair::look(&request, host, cancel, sink)?;
             if plan.writes() {
@@ -105,6 +105,7 @@ fn probe(errand: &Errand) -> Result<capacity::job::Job, Refusal> {
     let request = Request {
         target: errand.path.clone(),
         unmount: errand.unmount,
+        allow_disk: errand.allow.clone(),
         ..Request::default()
     };
     let target = target::look(&request, &System::real())?;

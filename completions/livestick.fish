@@ -84,7 +84,7 @@ complete -c livestick -n "__fish_livestick_using_subcommand extract" -l force -d
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l json -d 'Give the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l allow-disk -d 'Probe a disk that does not look like a stick: its serial, or its path if it has none' -r
-complete -c livestick -n "__fish_livestick_using_subcommand probe" -l full -d 'Write and read everything, so that nothing can hide; all data is lost'
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l full -d 'Write and read everything, which takes hours; all data is lost'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s y -l yes -d 'Do not ask before anything is written'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l unmount -d 'Unmount what is mounted from the stick'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l json -d 'Give progress and result as JSON, one object a line'

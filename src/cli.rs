@@ -142,7 +142,7 @@ pub struct Probe {
     /// The stick: a whole disk such as /dev/sdb
     #[arg(value_hint = clap::ValueHint::AnyPath)]
     pub target: PathBuf,
-    /// Write and read everything, so that nothing can hide; all data is lost
+    /// Write and read everything, which takes hours; all data is lost
     #[arg(long)]
     pub full: bool,
     /// Do not ask before anything is written

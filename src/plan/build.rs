@@ -87,8 +87,13 @@ impl Planner<'_> {
         let mut draft = Draft::new(image.bytes());
         let persistence = self.persistence()?;
         let mut notes = persistence.notes.clone();
-        let mut record = self.record(&persistence, &mut notes)?;
-        let slots = self.places(&persistence, record.as_ref())?;
+        let (mut record, slots) = self.places(&persistence)?;
+        if record.is_none() {
+            notes.push(
+                "the target ends too early for a record of what is written; `livestick verify` will need the image"
+                    .into(),
+            );
+        }
         let ids = Ids::new(request.seed.as_deref());
         let mut filesystems = Vec::new();
         let mut behind = Vec::new();
@@ -278,47 +283,18 @@ impl Planner<'_> {
         })
     }
 
-    /// Where the record goes. What the partitions need comes first: a medium that has no room for it as well is
-    /// refused where they are placed.
-    fn record(
-        &self,
-        persistence: &Persistence,
-        notes: &mut Vec<String>,
-    ) -> Result<Option<PlannedRecord>, Refusal> {
-        let (size, table) = (self.image.size, &self.image.table);
-        if persistence.wanted.is_empty() {
-            let record = PlannedRecord::behind_alone(size, table, self.size);
-            if record.is_none() {
-                notes.push(
-                    "the target ends too early for a record of what is written; `livestick verify` will need the image"
-                        .into(),
-                );
-            }
-            return Ok(record);
-        }
-        let space = table
-            .space(size, self.size, persistence.wanted.len())
-            .map_err(|error| Refusal::Table(error.to_string()))?;
-        Ok(PlannedRecord::behind(size, table, space.to))
-    }
-
-    /// Where the partitions go.
+    /// Where the record and the partitions go.
     fn places(
         &self,
         persistence: &Persistence,
-        record: Option<&PlannedRecord>,
-    ) -> Result<Vec<Slot>, Refusal> {
-        if persistence.wanted.is_empty() {
-            return Ok(Vec::new());
+    ) -> Result<(Option<PlannedRecord>, Vec<Slot>), Refusal> {
+        let (size, table) = (self.image.size, &self.image.table);
+        let count = persistence.wanted.len();
+        if count == 0 {
+            return Ok((PlannedRecord::alone(size, table, self.size), Vec::new()));
         }
-        let mut space = self
-            .image
-            .table
-            .space(self.image.size, self.size, persistence.wanted.len())
+        let (record, space) = PlannedRecord::and_space(size, table, self.size, count)
             .map_err(|error| Refusal::Table(error.to_string()))?;
-        if let Some(record) = record {
-            space.from = space.from.max(record.region.end());
-        }
         let asks: Vec<Ask> = persistence
             .wanted
             .iter()
@@ -328,7 +304,8 @@ impl Planner<'_> {
                 smallest: kind.smallest(),
             })
             .collect();
-        lay_out(&space, &asks).map_err(|error| Refusal::Layout(error.to_string()))
+        let slots = lay_out(&space, &asks).map_err(|error| Refusal::Layout(error.to_string()))?;
+        Ok((record, slots))
     }
 
     fn filesystem(

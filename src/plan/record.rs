@@ -17,7 +17,7 @@ use crate::plan::Behind;
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::record::{CHUNK, place};
-use crate::table::{NewPartition, Table, Use};
+use crate::table::{NewPartition, Space, Table, TableError, Use};
 use crate::units::{Bytes, Extent};
 
 /// What is left free at the end of a medium whose table has no place of its own there: tools that repair a GPT put its
@@ -39,7 +39,7 @@ pub struct PlannedRecord {
 
 impl PlannedRecord {
     /// The place for the record of an image of `size` bytes with `table`, on a medium that can be used up to `end`.
-    pub fn behind(size: Bytes, table: &Table, end: Bytes) -> Option<PlannedRecord> {
+    fn behind(size: Bytes, table: &Table, end: Bytes) -> Option<PlannedRecord> {
         let chunks = Bytes(size.0.div_ceil(CHUNK.0).saturating_mul(32));
         let copy = (chunks + TEXTS).align_up(Bytes::mib(1));
         let region = Extent {
@@ -63,9 +63,24 @@ impl PlannedRecord {
         }
     }
 
-    /// The same without a partition table that has its own idea of the end.
-    pub fn behind_alone(size: Bytes, table: &Table, medium: Bytes) -> Option<PlannedRecord> {
+    /// The place on a stick that gets no partitions, and whose table stays as it is.
+    pub fn alone(size: Bytes, table: &Table, medium: Bytes) -> Option<PlannedRecord> {
         PlannedRecord::behind(size, table, medium - TAIL)
+    }
+
+    /// The place on a stick that gets `count` partitions, and what is left for these.
+    pub fn and_space(
+        size: Bytes,
+        table: &Table,
+        medium: Bytes,
+        count: usize,
+    ) -> Result<(Option<PlannedRecord>, Space), TableError> {
+        let mut space = table.space(size, medium, count)?;
+        let record = PlannedRecord::behind(size, table, space.to);
+        if let Some(record) = &record {
+            space.from = record.region.end();
+        }
+        Ok((record, space))
     }
 
     /// Whether the record of these changes and filesystems will fit: everything in it that can be long.

@@ -100,17 +100,6 @@ pub struct Header {
     body: Sha256Sum,
 }
 
-/// How long a copy of a record will be whose texts and ranges are those of `record` and whose image has that size,
-/// rounded up to whole [`PLACE_GRAIN`]s: half of the region.
-pub fn place_of(record: &Record) -> Bytes {
-    let chunks = record.image.size.0.div_ceil(CHUNK.0);
-    let missing = chunks
-        .saturating_sub(record.chunks.len() as u64)
-        .saturating_mul(32);
-    Bytes((encode(record, Bytes::ZERO, Bytes::ZERO).len() as u64).saturating_add(missing))
-        .align_up(PLACE_GRAIN)
-}
-
 /// One copy of `record`, to lie at `here` while the other one lies at `other`.
 pub fn encode(record: &Record, here: Bytes, other: Bytes) -> Vec<u8> {
     let mut out = vec![0; HEADER];

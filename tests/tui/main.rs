@@ -8,6 +8,7 @@
 mod driven;
 mod errands;
 mod given_back;
+mod limits;
 mod made_up;
 mod password;
 mod property;

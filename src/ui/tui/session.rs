@@ -19,9 +19,8 @@ use crate::event::{self, Event};
 use crate::report::Exit;
 use crate::ui::warn;
 
-/// How long a message from a thread waits at most to be seen.
-/// A key ends it at once; what other threads have to say waits for it. Shorter costs more than it gives: crossterm's wait
-/// spins through its last millisecond.
+/// How long a message from a thread waits at most to be seen; a key is answered at once. Shorter costs more than it
+/// gives: crossterm's wait spins through its last millisecond.
 const PATIENCE: Duration = Duration::from_millis(150);
 /// How often the screen is drawn at most while messages stream in; a key is answered at once.
 const FRAME: Duration = Duration::from_millis(100);

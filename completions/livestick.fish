@@ -29,6 +29,9 @@ complete -c livestick -n "__fish_livestick_needs_command" -s V -l version -d 'Pr
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "verify" -d 'Compare a stick with what was written to it, without image and network'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "repair" -d 'Write again what is damaged on a stick'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "extract" -d 'Get the original image back from a stick, byte for byte'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "probe" -d 'Find out whether a stick has the size it claims'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -61,6 +64,7 @@ xfs\t'A journal, checksums on metadata'"
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l extra-kernel-args -d 'More kernel arguments, for every entry that starts the live system' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick (which must not meet its twin in one machine)' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s n -l dry-run -d 'Print what would be done, and write nothing'
@@ -70,17 +74,36 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l no-capacit
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l capacity-probe -d 'Probe it also if it does not look like a stick'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l json -d 'Give the plan, the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -l json -d 'Give the events and the report as JSON, one object a line'
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s n -l dry-run -d 'Print what would be written again, and write nothing'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s y -l yes -d 'Do not ask before a stick is written to'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -l unmount -d 'Unmount what is mounted from the target'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -l json -d 'Give the events and the report as JSON, one object a line'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand extract" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand extract" -l force -d 'Replace the file if it exists'
+complete -c livestick -n "__fish_livestick_using_subcommand extract" -l json -d 'Give the events and the report as JSON, one object a line'
+complete -c livestick -n "__fish_livestick_using_subcommand extract" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l allow-disk -d 'Probe a disk that does not look like a stick: its serial, or its path if it has none' -r
-complete -c livestick -n "__fish_livestick_using_subcommand probe" -l full -d 'Write and read everything, so that nothing can hide; all data is lost'
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l full -d 'Write and read everything, which takes hours; all data is lost'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s y -l yes -d 'Do not ask before anything is written'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l unmount -d 'Unmount what is mounted from the stick'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l json -d 'Give progress and result as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand tui" -l ascii -d 'Draw with ASCII only'
 complete -c livestick -n "__fish_livestick_using_subcommand tui" -s h -l help -d 'Print help'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write probe tui help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write probe tui help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write probe tui help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write probe tui help" -f -a "probe" -d 'Find out whether a stick has the size it claims'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write probe tui help" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write probe tui help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "verify" -d 'Compare a stick with what was written to it, without image and network'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "repair" -d 'Write again what is damaged on a stick'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "extract" -d 'Get the original image back from a stick, byte for byte'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "probe" -d 'Find out whether a stick has the size it claims'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe tui help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

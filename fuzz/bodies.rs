@@ -15,6 +15,7 @@ use livestick::published::armor;
 use livestick::published::frame::Frame;
 use livestick::published::list::List;
 use livestick::read::ReadAt;
+use livestick::record::{form, place};
 use livestick::superblock;
 use livestick::table::Table;
 use livestick::units::{Bytes, Extent};
@@ -126,6 +127,55 @@ pub fn fat(data: &[u8]) {
             changes_lie_inside(&draft, data.len());
         }
     }
+}
+
+/// A copy of a record: alone, and twice on a medium that has nothing else. What is read can be written and read again.
+///
+/// Digests would stop every change at the door, so they are made right.
+pub fn record(data: &[u8]) {
+    let _ = form::decode(data);
+    let mut copy = data.to_vec();
+    seal(&mut copy);
+    if let Ok((header, record)) = form::decode(&copy) {
+        let again = form::encode(&record, header.here, header.other);
+        assert_eq!(form::decode(&again).map(|read| read.1), Ok(record));
+    }
+    let mut medium = vec![0; 7 << 20];
+    let mut put = |mib: usize, copy: &[u8]| {
+        let len = copy.len().min(1 << 20);
+        medium[mib << 20..][..len].copy_from_slice(&copy[..len]);
+    };
+    put(4, &copy);
+    // The other copy: the two places exchanged.
+    if let Some(places) = copy.get_mut(40..56) {
+        places.rotate_left(8);
+        seal(&mut copy);
+    }
+    put(5, &copy);
+    let mut asked = 0;
+    let found = place::find(&medium, true, &mut |_| {
+        asked += 1;
+        asked < 200
+    });
+    if let place::Search::Found(found) = found {
+        assert!(found.record.region.end() <= ReadAt::len(&medium));
+    }
+}
+
+/// Makes the digests of a copy right, where there is room for them (`livestick-record(5)`, "Header").
+fn seal(copy: &mut [u8]) {
+    use sha2::{Digest, Sha256};
+    if !copy.starts_with(form::MAGIC) || copy.len() < form::HEADER {
+        return;
+    }
+    let length = copy[32..40].try_into().map(u64::from_le_bytes);
+    let length = length.ok().and_then(|length| usize::try_from(length).ok());
+    if let Some(body) = length.and_then(|length| copy.get(form::HEADER..length)) {
+        let digest = Sha256::digest(body);
+        copy[64..96].copy_from_slice(&digest);
+    }
+    let digest = Sha256::digest(&copy[..96]);
+    copy[96..128].copy_from_slice(&digest);
 }
 
 /// A checksum file: its frame, its lines, and keys and signatures in it.

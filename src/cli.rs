@@ -13,7 +13,7 @@ use crate::units::Bytes;
 
 const AFTER: &str = "\
 Exit status:
-  0    done; for write: written and verified
+  0    done, and everything that is claimed holds
   2    the command line makes no sense
   3    refused; nothing was written
   4    the image is damaged or does not match; nothing was written
@@ -44,6 +44,15 @@ pub enum Command {
     /// Write an image to a stick, with persistence if wanted, and verify it
     #[command(after_help = AFTER)]
     Write(Box<Write>),
+    /// Compare a stick with what was written to it, without image and network
+    #[command(after_help = AFTER)]
+    Verify(Verify),
+    /// Write again what is damaged on a stick
+    #[command(after_help = AFTER)]
+    Repair(Repair),
+    /// Get the original image back from a stick, byte for byte
+    #[command(after_help = AFTER)]
+    Extract(Extract),
     /// Find out whether a stick has the size it claims
     #[command(after_help = AFTER)]
     Probe(Probe),
@@ -134,7 +143,7 @@ pub struct Probe {
     /// The stick: a whole disk such as /dev/sdb
     #[arg(value_hint = clap::ValueHint::AnyPath)]
     pub target: PathBuf,
-    /// Write and read everything, so that nothing can hide; all data is lost
+    /// Write and read everything, which takes hours; all data is lost
     #[arg(long)]
     pub full: bool,
     /// Do not ask before anything is written
@@ -275,9 +284,85 @@ pub struct Write {
     /// (which must not meet its twin in one machine)
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
     /// What the distribution published of the image.
     #[command(flatten)]
     pub published: PublishedOptions,
+}
+
+/// `livestick verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// The image to compare with [default: what the stick's own record says]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub image: Option<PathBuf>,
+    /// What the distribution published of the image.
+    #[command(flatten)]
+    pub published: PublishedOptions,
+    /// Give the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+}
+
+/// `livestick repair`.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
+pub struct Repair {
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// The image that was written to it
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub image: PathBuf,
+    /// Print what would be written again, and write nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask before a stick is written to
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the target
+    #[arg(long)]
+    pub unmount: bool,
+    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+    /// Give the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+}
+
+/// `livestick extract`.
+#[derive(Debug, Args)]
+pub struct Extract {
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// The image file to make
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Give the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
 }
 
 /// What is wrong with a command line, in one line.

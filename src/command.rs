@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
+mod sticks;
+
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use sticks::Front;
+pub use sticks::{extract, repair, verify};
 
 use crate::apply::flow::Stop;
 use crate::capacity::job::Job;
@@ -121,6 +126,11 @@ pub fn list(options: &cli::List) -> Result<(), Exit> {
 /// `livestick write`.
 pub fn write(options: &cli::Write) -> Result<(), Exit> {
     let request = options.request().map_err(|why| usage(why, options.json))?;
+    let mut front = Front::new(
+        options.json,
+        options.report.as_ref(),
+        &[&options.image, &options.target],
+    )?;
     let host = Host::look();
     let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
     if options.dry_run {
@@ -134,30 +144,16 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     if !options.yes {
         confirm::ask(&plan).map_err(|refusal| refused(&refusal, options.json))?;
     }
-    let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // Without the handler the signal ends the program, and the stick is blank all the same.
-        let _ = signal_hook::flag::register(signal, Arc::clone(&cancel));
-    }
-    let (mut json, mut plain) = (Json::default(), Plain::default());
-    let mut sink = |event: Event| {
-        if options.json {
-            json.event(&event);
-        } else {
-            plain.event(&event);
-        }
-    };
     if privilege::needs_root(&plan, &host) {
         warn(&format!(
             "writing to {} takes root; a password may be asked for",
             disk::shown(&plan.target.path)
         ));
     }
-    match privilege::write(&plan, &host, &cancel, &mut sink) {
-        Ok(report) if report.exit == Exit::Verified => Ok(()),
-        Ok(report) => Err(report.exit),
-        Err(failure) => Err(failure.exit),
-    }
+    front.listen();
+    let cancel = Arc::clone(&front.cancel);
+    let ended = privilege::write(&plan, &host, &cancel, &mut |event| front.event(&event));
+    front.end(ended)
 }
 
 /// `livestick probe`.

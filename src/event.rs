@@ -53,6 +53,8 @@ pub enum Work {
     Sprout,
     /// Everything is read back from the medium.
     ReadBack,
+    /// The record of what was written is put on the stick.
+    Record,
     /// The first MiB: from here on the stick is complete.
     FirstMib,
     /// The image's range of a stick is read and compared with what belongs there.

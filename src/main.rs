@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         Some(Command::List(options)) => command::list(&options),
         Some(Command::Write(options)) => command::write(&options),
         Some(Command::Tui(options)) => command::interface(&options),
+        Some(Command::Verify(options)) => command::verify(&options),
+        Some(Command::Repair(options)) => command::repair(&options),
+        Some(Command::Extract(options)) => command::extract(&options),
         Some(Command::Probe(options)) => command::probe(&options),
     })
 }

@@ -124,9 +124,9 @@ pub struct ReadBack {
     /// Whether they came from the medium.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// SHA-256 of the image's range of the medium, as it is.
-    pub as_written: String,
-    /// SHA-256 of the same with each changed range put back: that of the image file.
+    /// The root of the tree of SHA-256 over each MiB of the image's range of the medium, as it is (RFC 9162, 2.1.1).
+    pub tree: String,
+    /// SHA-256 of that range with each changed range put back: that of the image file.
     pub restored: String,
     /// How many ranges differ from the image.
     pub ranges: usize,
@@ -224,6 +224,18 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The links that other fields do not tell people already.
+    pub fn further_links(&self) -> impl Iterator<Item = &Link> {
+        let told = |link: &&Link| match link.name.as_str() {
+            "published digest" => self.published.is_some(),
+            "image" => self.read_back.is_some(),
+            _ => false,
+        };
+        self.links.iter().filter(move |link| !told(link))
+    }
+}
+
 /// So many damaged ranges are told to people; the rest is counted. JSON has them all.
 const TOLD: usize = 20;
 
@@ -267,7 +279,7 @@ impl fmt::Display for Report {
             holds,
             result,
             how,
-        } in &self.links
+        } in self.further_links()
         {
             writeln!(f, "{name:<16} {holds:<10} {result}")?;
             if !how.is_empty() {

@@ -122,6 +122,25 @@ fn fat() {
 }
 
 #[test]
+fn record() {
+    fuzzed("record", 4096, 200, bodies::record);
+}
+
+/// Written by another program from the man page.
+#[test]
+fn the_seeds_of_the_record_are_records() {
+    for entry in fs::read_dir(SEEDS.path().join("record")).unwrap() {
+        let copy = fs::read(entry.unwrap().path()).unwrap();
+        let (header, record) = livestick::record::form::decode(&copy).unwrap();
+        assert_eq!((header.generation, header.length), (7, copy.len()));
+        assert_eq!(
+            livestick::record::form::encode(&record, header.here, header.other),
+            copy
+        );
+    }
+}
+
+#[test]
 fn published() {
     fuzzed("published", 200, 1000, bodies::published);
 }

@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use livestick::table::Table;
+use livestick::record::place;
+use livestick::table::{Kind, Table};
 use livestick::units::Extent;
 use support::lab::{iso, livestick, scratch};
 use support::program::{command, root, run, text};
@@ -50,12 +51,14 @@ impl Stick {
         (Stick { dir, path, image }, said)
     }
 
-    /// The new partitions, in the order of the medium.
+    /// The new partitions but the record's, in the order of the medium.
     fn parts(&self) -> Vec<Extent> {
         let table = |path: &Path| Table::read(&fs::read(path).unwrap()).unwrap();
         let old = table(&self.image).partitions.len();
+        let records = [Kind::Gpt(place::GPT_TYPE), Kind::Mbr(place::MBR_TYPE)];
         let mut parts: Vec<Extent> = table(&self.path).partitions[old..]
             .iter()
+            .filter(|partition| !records.contains(&partition.kind))
             .map(|partition| partition.extent)
             .filter(|extent| extent.at.0 > fs::metadata(&self.image).unwrap().len())
             .collect();

@@ -38,8 +38,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Attaches a device, says its name, and detaches it when standard input ends. It outlives a reader of what it says.
 const KEEPER: &str = r#"
     trap '' PIPE
-    losetup=$1 offset=$2 size=$3 target=$4
-    device=$("$losetup" --find --show $5 --offset "$offset" --sizelimit "$size" "$target") || exit
+    losetup=$1 offset=$2 size=$3 target=$4; shift 4
+    device=$("$losetup" --find --show --offset "$offset" --sizelimit "$size" "$@" "$target") || exit
     echo "$device"
     read -r nothing
     "$losetup" --detach "$device"
@@ -48,25 +48,25 @@ const KEEPER: &str = r#"
 impl LoopDevice {
     /// Attaches `extent` of `target`.
     pub fn attach(losetup: &Path, target: &Path, extent: Extent) -> anyhow::Result<LoopDevice> {
-        LoopDevice::with(losetup, target, extent, true)
+        LoopDevice::attach_as(losetup, target, extent, true)
     }
 
-    /// Attaches `extent` of `target` so that nothing can be written to it.
+    /// The same for somebody who only reads.
     pub fn attach_read_only(
         losetup: &Path,
         target: &Path,
         extent: Extent,
     ) -> anyhow::Result<LoopDevice> {
-        LoopDevice::with(losetup, target, extent, false)
+        LoopDevice::attach_as(losetup, target, extent, false)
     }
 
-    fn with(
+    fn attach_as(
         losetup: &Path,
         target: &Path,
         extent: Extent,
-        writable: bool,
+        write: bool,
     ) -> anyhow::Result<LoopDevice> {
-        let device = attach(losetup, target, extent, writable).with_context(|| {
+        let device = attach(losetup, target, extent, write).with_context(|| {
             format!(
                 "attaching a loop device to byte {} of {}",
                 extent.at,
@@ -82,6 +82,13 @@ impl LoopDevice {
     /// Its node.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it reads past the page cache of what is behind it (`loop/dio`).
+    pub fn is_direct(&self) -> bool {
+        let name = self.path.file_name().unwrap_or_default();
+        let dio = System::real().sys.join("block").join(name).join("loop/dio");
+        fs::read_to_string(dio).is_ok_and(|text| text.trim() == "1")
     }
 
     /// Waits until everything written to it has reached the medium.
@@ -111,7 +118,7 @@ fn attach(
     losetup: &Path,
     target: &Path,
     extent: Extent,
-    writable: bool,
+    write: bool,
 ) -> anyhow::Result<LoopDevice> {
     let mut keeper = Command::new("sh")
         .args(["-c", KEEPER, "keeper"])
@@ -119,7 +126,7 @@ fn attach(
         .arg(extent.at.to_string())
         .arg(extent.len.to_string())
         .arg(target)
-        .arg(if writable { "" } else { "--read-only" })
+        .args((!write).then_some("--read-only"))
         .env("LC_ALL", "C")
         // Out of reach of Ctrl-C.
         .process_group(0)
@@ -135,7 +142,7 @@ fn attach(
         None => Ok(0),
     };
     let path = PathBuf::from(name.trim());
-    let opened = OpenOptions::new().read(true).write(writable).open(&path);
+    let opened = OpenOptions::new().read(true).write(write).open(&path);
     // Now it can detach.
     drop(keeper.stdin.take());
     if let Some(stderr) = keeper.stderr.take() {

@@ -10,7 +10,8 @@
 //!    target that fails this is left as it was.
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
 //! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
-//! 3. Everything is read back from the medium. What differs ends the job with a blank stick.
+//! 3. Everything is read back from the medium. What differs ends the job with a blank stick. What was read back is
+//!    then put into the record.
 //! 4. The first MiB, its first 4 KiB last of all: they hold the boot record and the head of the partition table. If
 //!    this fails, or is not what is read back, it becomes zeros again.
 //!
@@ -20,11 +21,12 @@ pub mod copy;
 pub mod filesystem;
 pub mod flow;
 mod grow;
-mod loopdev;
-mod mounted;
+pub(crate) mod loopdev;
+pub(crate) mod mounted;
 pub(crate) mod opening;
 pub(crate) mod outcome;
-mod program;
+pub(crate) mod program;
+mod recording;
 mod sprout;
 mod staging;
 pub mod verify;
@@ -53,6 +55,7 @@ use crate::image::Version;
 use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
 use crate::published::measure::measure;
+use crate::record::place;
 use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::units::Bytes;
 
@@ -308,6 +311,9 @@ impl Job<'_> {
         self.state = StickState::Unknown;
         self.blank(medium)?;
         self.state = StickState::Blank;
+        if let Some(planned) = &self.plan.record {
+            recording::blank(medium, planned)?;
+        }
         self.finish();
 
         self.start(Work::Copy);
@@ -320,6 +326,7 @@ impl Job<'_> {
         let (digests, mut given) = self.read_back(medium, &copied)?;
         self.compare(&digests, &copied)?;
         self.finish();
+        self.record(image, medium, &copied, &digests)?;
         // The last moment at which stopping is a matter of course.
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
@@ -546,6 +553,28 @@ impl Job<'_> {
             Err(Stop::Cancelled) => Err(End::Cancelled),
             Err(Stop::Failed(error)) => Err(End::Verify(error.context("reading the stick back"))),
         }
+    }
+
+    /// Puts the record on the stick, where it has a place.
+    fn record(
+        &mut self,
+        image: &fs::File,
+        medium: &Medium,
+        copied: &Copied,
+        digests: &Digests,
+    ) -> Result<(), End> {
+        let plan = self.plan;
+        let Some(planned) = &plan.record else {
+            return Ok(());
+        };
+        self.start(Work::Record);
+        let record =
+            recording::record(plan, planned, image, copied, digests).map_err(End::Write)?;
+        place::store(medium, &record)
+            .context("writing the record of what is on the stick")
+            .map_err(End::Write)?;
+        self.finish();
+        Ok(())
     }
 
     fn compare(&self, digests: &Digests, copied: &Copied) -> Result<(), End> {

@@ -3,10 +3,13 @@
 
 use crate::apply::copy::Copied;
 use crate::apply::verify::Digests;
+use crate::chain::{Holds, Link};
+use crate::digest::hex;
 use crate::disk::direct::{Bypass, Medium};
 use crate::event::Task;
 use crate::plan::Plan;
 use crate::plan::boot::MediaCheck;
+use crate::record::tree;
 use crate::report::{Exit, Made, ReadBack, Report, StickState, Verdict};
 use crate::units::Bytes;
 
@@ -70,10 +73,11 @@ pub fn report(
     report.image_size = Some(plan.image.size);
     report.sha256 = Some(copied.sha256);
     report.published = Some(plan.image.published.clone());
+    report.links = links(plan, &digests, &verdict);
     report.read_back = Some(ReadBack {
         bytes: plan.image.size,
         verdict,
-        as_written: digests.as_written,
+        tree: hex(&tree::root(&digests.chunks)),
         restored: digests.restored,
         ranges: plan.patches.len(),
         changed: plan.changed(),
@@ -83,6 +87,38 @@ pub fn report(
     report.boot = boot_lines(plan);
     report.notes = notes;
     report
+}
+
+/// The links of the chain that writing makes.
+fn links(plan: &Plan, digests: &Digests, verdict: &Verdict) -> Vec<Link> {
+    let (holds, how) = match verdict {
+        Verdict::Verified { proof } => (Holds::Proven, proof.clone()),
+        Verdict::NotVerified { reason } => (Holds::Unproven, reason.clone()),
+    };
+    let image = Link {
+        name: "image".into(),
+        holds,
+        result: "what was read back has the image's sha256 with the changed ranges put back".into(),
+        how,
+    };
+    let record = match &plan.record {
+        Some(record) => Link {
+            name: "record".into(),
+            holds,
+            result: format!("two copies, from byte {} on", record.region.at.grouped()),
+            how: format!(
+                "each read back after it was written; tree {}",
+                hex(&tree::root(&digests.chunks))
+            ),
+        },
+        None => Link {
+            name: "record".into(),
+            holds: Holds::NotClaimed,
+            result: "none: the target ends too early".into(),
+            how: String::new(),
+        },
+    };
+    vec![plan.image.published.link(), image, record]
 }
 
 /// How the stick starts, as far as it follows from what was written.

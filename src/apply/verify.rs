@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reading back: every byte of the image's range comes from the medium once, and gives two digests: of the bytes as
-//! they are, and of the bytes with each changed range put back, which has to be that of the image file.
+//! Reading back: every byte of the image's range comes from the medium once, and is digested twice: as it is, chunk
+//! by chunk for the record, and as a whole with each changed range put back, which has to be the digest of the image
+//! file.
 //!
 //! Putting a range back hides what the medium holds there, so each changed range is first compared with what was
 //! written to it.
@@ -14,13 +15,18 @@ use crate::apply::copy::HEAD;
 use crate::apply::flow::{Stage, Stop, flow};
 use crate::digest::hex;
 use crate::patch::{lay, part};
+use crate::record::{CHUNK, Sha256Sum, tree};
 use crate::units::{Bytes, Extent};
+
+/// The same as an index.
+const CHUNK_LEN: usize = 1 << 20;
+const _: () = assert!(CHUNK.0 == CHUNK_LEN as u64 && HEAD.0 == CHUNK.0);
 
 /// The two digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// SHA-256 of what is there.
-    pub as_written: String,
+    /// [`tree::leaf`] of each chunk of what is there.
+    pub chunks: Vec<Sha256Sum>,
     /// SHA-256 with the changed ranges put back.
     pub restored: String,
 }
@@ -45,24 +51,22 @@ pub fn read_back(
         }
         Ok(())
     };
-    let mut as_written = Sha256::new();
-    as_written.update(head);
+    let mut chunks = vec![tree::leaf(head)];
     let mut restored = Sha256::new();
     let mut first = head.to_vec();
     restore(Bytes::ZERO, &mut first)?;
     restored.update(&first);
 
     let mut stages: Vec<Stage<'_>> = vec![Box::new(|_, chunk| {
-        as_written.update(&*chunk);
+        // A chunk of the flow starts where one of the record does, and has some of them.
+        chunks.extend(chunk.chunks(CHUNK_LEN).map(tree::leaf));
         Ok(())
     })];
-    if !changed.is_empty() {
-        stages.push(Box::new(|at, chunk| {
-            restore(at, chunk)?;
-            restored.update(&*chunk);
-            Ok(())
-        }));
-    }
+    stages.push(Box::new(|at, chunk| {
+        restore(at, chunk)?;
+        restored.update(&*chunk);
+        Ok(())
+    }));
     let rest = Extent {
         at: HEAD,
         len: size - HEAD,
@@ -72,17 +76,8 @@ pub fn read_back(
         Ok(())
     };
     flow(rest, read, stages, take, cancel)?;
-    let as_written = hex(&as_written.finalize());
-    // Where nothing was changed the two are one, and hashing it twice would only cost time.
-    let restored = if changed.is_empty() {
-        as_written.clone()
-    } else {
-        hex(&restored.finalize())
-    };
-    Ok(Digests {
-        as_written,
-        restored,
-    })
+    let restored = hex(&restored.finalize());
+    Ok(Digests { chunks, restored })
 }
 
 #[cfg(test)]
@@ -124,7 +119,11 @@ mod tests {
         let (digests, image) = read(None);
         let digests = digests.unwrap();
         assert_eq!(digests.restored, image);
-        assert_ne!(digests.as_written, image);
+        assert_eq!(digests.chunks.len(), 3);
+        let mut stick: Vec<u8> = (0..3 * MIB).map(|i| (i % 251) as u8).collect();
+        stick[2 << 20..(2 << 20) + 10].fill(0xEE);
+        let leaves: Vec<_> = stick.chunks(1 << 20).map(tree::leaf).collect();
+        assert_eq!(digests.chunks, leaves);
     }
 
     #[test]

@@ -14,10 +14,12 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use fatfs::{FileSystem, FsOptions, ReadWriteSeek};
+use sha2::{Digest, Sha256};
 
 use super::fat;
 use crate::patch::{Draft, Why};
 use crate::read::{ReadAt, ReadError, Window};
+use crate::record::EspFile;
 use crate::units::{Bytes, Extent};
 
 /// How long a boot configuration may be.
@@ -81,7 +83,44 @@ pub fn read(image: &dyn ReadAt, extent: Extent) -> Result<Vec<Configuration>, Es
     fat::survey(&window)?;
     let fs = mount(Reading(&window), window.len())?;
     let mut found = Vec::new();
-    walk(&fs.root_dir(), "", 0, &mut found)?;
+    walk(&fs.root_dir(), "", 0, &mut |path, entry| {
+        if is_configuration(&path) && entry.len() <= LENGTH && found.len() < FILES {
+            let mut text = Vec::new();
+            entry.to_file().take(LENGTH).read_to_end(&mut text)?;
+            found.push(Configuration { path, text });
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The files of the system partition in `extent` with their digests, in the order of its directories; of more than can
+/// be of use, the first.
+pub fn files(image: &dyn ReadAt, extent: Extent) -> Result<Vec<EspFile>, EspError> {
+    let window = Window::new(image, extent);
+    fat::survey(&window)?;
+    let fs = mount(Reading(&window), window.len())?;
+    let mut found = Vec::new();
+    walk(&fs.root_dir(), "", 0, &mut |path, entry| {
+        if found.len() < FILES {
+            let (mut digest, mut size) = (Sha256::new(), 0);
+            let (mut file, mut buffer) = (entry.to_file(), vec![0; 1 << 16]);
+            loop {
+                let read = file.read(&mut buffer)?;
+                if read == 0 {
+                    break;
+                }
+                digest.update(&buffer[..read]);
+                size += read as u64;
+            }
+            found.push(EspFile {
+                path,
+                size: Bytes(size),
+                sha256: digest.finalize().into(),
+            });
+        }
+        Ok(())
+    })?;
     Ok(found)
 }
 
@@ -173,40 +212,41 @@ fn find<'a, T: ReadWriteSeek>(
     Err(io::ErrorKind::NotFound.into())
 }
 
-fn walk<T: ReadWriteSeek>(
-    directory: &fatfs::Dir<T>,
+/// Every file, in the order of the directories.
+fn walk<'a, T: ReadWriteSeek>(
+    directory: &fatfs::Dir<'a, T>,
     above: &str,
     depth: usize,
-    found: &mut Vec<Configuration>,
+    each: &mut dyn FnMut(String, &fatfs::DirEntry<'a, T>) -> io::Result<()>,
 ) -> Result<(), EspError> {
     for entry in directory.iter() {
-        let reading = |source| EspError::Io {
-            doing: "reading",
-            path: format!("{above}/"),
-            source,
+        let reading = |path: String| {
+            move |source| EspError::Io {
+                doing: "reading",
+                path,
+                source,
+            }
         };
-        let entry = entry.map_err(reading)?;
+        let entry = entry.map_err(reading(format!("{above}/")))?;
         let name = entry.file_name();
         let path = format!("{above}/{name}");
         if entry.is_dir() {
             if depth < DEPTH && name != "." && name != ".." {
-                walk(&entry.to_dir(), &path, depth + 1, found)?;
+                walk(&entry.to_dir(), &path, depth + 1, each)?;
             }
-            continue;
+        } else if entry.is_file() {
+            each(path.clone(), &entry).map_err(reading(path))?;
         }
-        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-        let wanted = ["cfg", "conf"]
-            .iter()
-            .any(|e| ending.eq_ignore_ascii_case(e));
-        if !wanted || entry.len() > LENGTH || found.len() >= FILES {
-            continue;
-        }
-        let mut text = Vec::new();
-        let mut file = entry.to_file().take(LENGTH);
-        file.read_to_end(&mut text).map_err(reading)?;
-        found.push(Configuration { path, text });
     }
     Ok(())
+}
+
+/// Whether a file is a boot configuration, by its name.
+fn is_configuration(path: &str) -> bool {
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+    ["cfg", "conf"]
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// A place for `fatfs` to read from and perhaps write to.

@@ -9,7 +9,7 @@
 //! stays inside the volume, ends, and shares no cluster with another; no file is longer than its chain.
 
 use crate::read::{ReadAt, ReadError};
-use crate::units::Bytes;
+use crate::units::{Bytes, Extent};
 
 /// How deep directories may lie in each other.
 const DEPTH: usize = 16;
@@ -26,6 +26,9 @@ pub struct Volume {
     /// Clusters that are free.
     pub free: u32,
 }
+
+/// A part of a volume, and what it is: "/EFI/BOOT/grub.cfg", "the file allocation table".
+pub type Piece = (Extent, String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Width {
@@ -47,12 +50,23 @@ struct Table<'a> {
     /// Clusters that belong to a chain already, one bit each.
     seen: Vec<u64>,
     entries: usize,
+    /// What lies where, if that is asked for.
+    pieces: Option<&'a mut Vec<Piece>>,
+    /// The long name whose parts came by last, UTF-16.
+    long: Vec<u16>,
     /// The page of the table that was read last.
     page: (u64, Vec<u8>),
 }
 
 /// How much of the table is read at once.
 const PAGE: u64 = 4096;
+
+fn extent(at: u64, len: u64) -> Extent {
+    Extent {
+        at: Bytes(at),
+        len: Bytes(len),
+    }
+}
 
 fn wrong(at: u64, why: impl Into<String>) -> ReadError {
     ReadError::malformed("FAT filesystem", Bytes(at), why)
@@ -70,6 +84,18 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 /// Looks over the whole volume.
 pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
+    look(disk, None)
+}
+
+/// What lies where in a volume, as far as it can be followed; files and directories by their paths.
+pub fn pieces(disk: &dyn ReadAt) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    // What was found before the first contradiction is as good as anything.
+    let _ = look(disk, Some(&mut pieces));
+    pieces
+}
+
+fn look(disk: &dyn ReadAt, mut pieces: Option<&mut Vec<Piece>>) -> Result<Volume, ReadError> {
     let boot = disk.read_vec(Bytes::ZERO, 512)?;
     let sector = u16_at(&boot, 11);
     let per_cluster = u32::from(boot[13]);
@@ -129,22 +155,23 @@ pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
     if (u64::from(clusters) + 2) * bits > table_bytes * 8 {
         return Err(wrong(22, "the table is too short for the clusters"));
     }
-    let mut active = 0;
-    let mut root = None;
-    if wide {
-        // Bit 7: only the table of this number is in use.
-        let flags = u16_at(&boot, 40);
-        active = if flags & 0x80 == 0 { 0 } else { flags & 15 };
-        let info = u16_at(&boot, 48);
-        let backup = u16_at(&boot, 50);
-        if active >= tables || u16_at(&boot, 42) != 0 || info >= reserved || backup >= reserved {
-            return Err(wrong(
-                40,
-                "the FAT32 fields of the boot sector contradict the others",
-            ));
+    if let Some(pieces) = &mut pieces {
+        let sectors = |from: u64, to: u64, what: &str| {
+            let (at, end) = (from * u64::from(sector), to * u64::from(sector));
+            (extent(at, end.saturating_sub(at)), what.to_owned())
+        };
+        pieces.push(sectors(0, table_at, "the boot sector"));
+        pieces.push(sectors(table_at, root_at, "the file allocation table"));
+        if !wide {
+            pieces.push(sectors(root_at, data_at, "the root directory"));
         }
-        root = Some(u32_at(&boot, 44));
     }
+    let (active, root) = if wide {
+        let (active, root) = wide_fields(&boot, tables, reserved)?;
+        (active, Some(root))
+    } else {
+        (0, None)
+    };
     let mut table = Table {
         disk,
         width,
@@ -154,19 +181,37 @@ pub fn survey(disk: &dyn ReadAt) -> Result<Volume, ReadError> {
         data: data_at * u64::from(sector),
         seen: vec![0; usize::try_from(clusters / 64 + 1).unwrap_or(0)],
         entries: 0,
+        pieces,
+        long: Vec::new(),
         page: (u64::MAX, Vec::new()),
     };
     if let Some(first) = root {
-        table.directory(first, 0)?;
+        table.directory(first, 0, "")?;
     } else {
         let len = usize::try_from(root_entries * 32).unwrap_or(0);
         let bytes = disk.read_vec(Bytes(root_at * u64::from(sector)), len)?;
-        table.records(&bytes, root_at * u64::from(sector), 0)?;
+        table.records(&bytes, root_at * u64::from(sector), 0, "")?;
     }
     Ok(Volume {
         cluster: table.cluster,
         free: table.free()?,
     })
+}
+
+/// The fields that only a FAT32 has: the number of the table that counts, and where the root directory begins.
+fn wide_fields(boot: &[u8], tables: u32, reserved: u32) -> Result<(u32, u32), ReadError> {
+    // Bit 7: only the table of this number is in use.
+    let flags = u16_at(boot, 40);
+    let active = if flags & 0x80 == 0 { 0 } else { flags & 15 };
+    let info = u16_at(boot, 48);
+    let backup = u16_at(boot, 50);
+    if active >= tables || u16_at(boot, 42) != 0 || info >= reserved || backup >= reserved {
+        return Err(wrong(
+            40,
+            "the FAT32 fields of the boot sector contradict the others",
+        ));
+    }
+    Ok((active, u32_at(boot, 44)))
 }
 
 impl Table<'_> {
@@ -245,23 +290,77 @@ impl Table<'_> {
         Ok(out)
     }
 
-    fn directory(&mut self, first: u32, depth: usize) -> Result<(), ReadError> {
+    fn directory(&mut self, first: u32, depth: usize, path: &str) -> Result<(), ReadError> {
         if depth > DEPTH {
             return Err(wrong(self.at, "directories lie too deep in each other"));
         }
         let len = usize::try_from(self.cluster).unwrap_or(0);
-        for number in self.chain(first)? {
+        let chain = self.chain(first)?;
+        self.piece(&chain, || format!("the directory {path}/"));
+        for number in chain {
             let at = self.data + u64::from(number - 2) * u64::from(self.cluster);
             let bytes = self.disk.read_vec(Bytes(at), len)?;
-            if !self.records(&bytes, at, depth)? {
+            if !self.records(&bytes, at, depth, path)? {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Notes what a chain of clusters is, adjoining ones as one piece.
+    fn piece(&mut self, chain: &[u32], name: impl FnOnce() -> String) {
+        let (data, cluster) = (self.data, u64::from(self.cluster));
+        let Some(pieces) = &mut self.pieces else {
+            return;
+        };
+        let name = name();
+        for run in chain.chunk_by(|one, next| one + 1 == *next) {
+            let first = u64::from(run.first().map_or(0, |number| number.saturating_sub(2)));
+            let extent = extent(data + first * cluster, run.len() as u64 * cluster);
+            pieces.push((extent, name.clone()));
+        }
+    }
+
+    /// Keeps what a record says of a long name: thirteen units, the last part first.
+    fn part_of_name(&mut self, record: &[u8]) {
+        if record[11] & 0x3F != 0x0F {
+            return;
+        }
+        if record[0] & 0x40 != 0 || self.long.len() > 260 {
+            self.long.clear();
+        }
+        let fields = [&record[1..11], &record[14..26], &record[28..32]];
+        let units = fields.iter().flat_map(|field| field.as_chunks::<2>().0);
+        let mut part: Vec<u16> = units.map(|pair| u16::from_le_bytes(*pair)).collect();
+        part.append(&mut self.long);
+        self.long = part;
+    }
+
+    /// The name of a file: the long one, if one came by, else that in the record.
+    fn name(&mut self, record: &[u8]) -> String {
+        let long = std::mem::take(&mut self.long);
+        let end = long.iter().position(|unit| matches!(unit, 0 | 0xFFFF));
+        let long = String::from_utf16_lossy(&long[..end.unwrap_or(long.len())]);
+        if !long.is_empty() {
+            return long;
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        let (base, ending) = (text(&record[..8]), text(&record[8..11]));
+        if ending.is_empty() {
+            base
+        } else {
+            format!("{base}.{ending}")
+        }
+    }
+
     /// Reads the records of a part of a directory; whether more may follow.
-    fn records(&mut self, bytes: &[u8], at: u64, depth: usize) -> Result<bool, ReadError> {
+    fn records(
+        &mut self,
+        bytes: &[u8],
+        at: u64,
+        depth: usize,
+        path: &str,
+    ) -> Result<bool, ReadError> {
         for (i, record) in bytes.chunks_exact(32).enumerate() {
             let attributes = record[11];
             match record[0] {
@@ -275,8 +374,10 @@ impl Table<'_> {
             }
             // Parts of long names and the volume's own name have no clusters.
             if attributes & 0x08 != 0 {
+                self.part_of_name(record);
                 continue;
             }
+            let name = format!("{path}/{}", self.name(record));
             let high = match self.width {
                 Width::ThirtyTwo => u16_at(record, 20),
                 _ => 0,
@@ -285,7 +386,7 @@ impl Table<'_> {
             let place = at + i as u64 * 32;
             if attributes & 0x10 != 0 {
                 if !record.starts_with(b".          ") && !record.starts_with(b"..         ") {
-                    self.directory(first, depth + 1)?;
+                    self.directory(first, depth + 1, &name)?;
                 } else if first != 0 && !(2..self.clusters + 2).contains(&first) {
                     // They can be followed under a long name; 0 stands for the root.
                     return Err(wrong(place, "a directory lies outside the volume"));
@@ -293,10 +394,12 @@ impl Table<'_> {
                 continue;
             }
             let size = u64::from(u32_at(record, 28));
-            let held = match first {
-                0 => 0,
-                first => self.chain(first)?.len() as u64 * u64::from(self.cluster),
+            let chain = match first {
+                0 => Vec::new(),
+                first => self.chain(first)?,
             };
+            self.piece(&chain, || name);
+            let held = chain.len() as u64 * u64::from(self.cluster);
             if size > held {
                 return Err(wrong(place, "a file is longer than its clusters"));
             }

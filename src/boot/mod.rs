@@ -16,7 +16,7 @@
 
 mod default;
 pub mod esp;
-mod fat;
+pub(crate) mod fat;
 pub mod grub;
 pub mod isolinux;
 mod kernel_line;

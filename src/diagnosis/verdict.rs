@@ -29,6 +29,10 @@ pub enum Cause {
     Damaged,
     /// Only the user's own filesystems are damaged.
     FilesystemDamaged,
+    /// What was wrong was written again, and is right now.
+    Cured,
+    /// What was written again is still wrong.
+    Incurable,
 }
 
 /// The verdict.
@@ -64,6 +68,10 @@ pub struct Findings<'a> {
     pub image: Bytes,
     /// What the EFI system partition shows.
     pub esp: &'a EspSigns,
+    /// Whether a record says what was meant.
+    pub recorded: bool,
+    /// Where zeros belong, so that nobody sees whether they were lost.
+    pub zeros: &'a [Extent],
 }
 
 /// With so many wrong chunks up to the end, from one offset on everything is wrong.
@@ -77,15 +85,19 @@ impl Findings<'_> {
         Verdict { cause, says, next }
     }
 
-    fn broken(&self) -> bool {
-        self.links.iter().any(|link| link.holds == Holds::Broken)
+    /// The links that do not hold.
+    fn broken(&self) -> Vec<&str> {
+        let broken = self.links.iter().filter(|link| link.holds == Holds::Broken);
+        broken.map(|link| link.name.as_str()).collect()
     }
 
     fn cause(&self) -> Cause {
         let damage = self.damage;
         if damage.is_empty() {
+            let broken = self.broken();
             return match () {
-                () if self.broken() => Cause::FilesystemDamaged,
+                () if broken.iter().any(|name| !is_filesystem(name)) => Cause::Damaged,
+                () if !broken.is_empty() => Cause::FilesystemDamaged,
                 () if !crate::chain::holds(self.links) => Cause::Unproven,
                 () => Cause::Sound,
             };
@@ -164,10 +176,10 @@ impl Findings<'_> {
         let mut extents: Vec<Extent> = self.in_image().map(|one| one.extent).collect();
         extents.sort_unstable();
         let from = extents.first().map_or(Bytes::ZERO, |first| first.at);
-        let wrong: Bytes = extents.iter().map(|extent| extent.len).sum();
+        let zeros = self.zeros.iter().filter(|zeros| zeros.at > from);
+        let wrong: Bytes = extents.iter().chain(zeros).map(|extent| extent.len).sum();
         let tail = self.image - from;
-        let ends = extents.last().is_some_and(|last| last.end() >= self.image);
-        from > Bytes::ZERO && ends && wrong.0 >= tail.0 / 10 * 9 && tail.0 >= (TAIL as u64) << 20
+        from > Bytes::ZERO && extents.len() >= TAIL && wrong.0 >= tail.0 / 10 * 9
     }
 
     /// Whether all that is wrong lies on the EFI system partition, whose files are intact, and whose FAT shows that a
@@ -200,6 +212,7 @@ impl Findings<'_> {
                 "nothing wrong was found, but not everything could be proven".into(),
                 "the table above tells why".into(),
             ),
+            Cause::Cured | Cause::Incurable => (String::new(), String::new()),
             Cause::MediumFailing => (
                 "the medium is failing: it does not give what was written to it, or not every time".into(),
                 "save what is on the stick and replace it; if you repair it first, do not rely on it".into(),
@@ -233,6 +246,14 @@ impl Findings<'_> {
                 "the image is as it was written, but what was saved on the stick is damaged".into(),
                 "save what you can, and write the stick again; `livestick repair` has nothing to put there".into(),
             ),
+            Cause::Damaged if self.damage.is_empty() => (
+                format!("not as it should be: {}", self.broken().join(", ")),
+                "the table above tells why; write the stick again, unless something else was meant".into(),
+            ),
+            Cause::Damaged if !self.recorded => (
+                "the stick is not the image; without a record nobody knows which differences were meant".into(),
+                "write it again to be sure".into(),
+            ),
             Cause::Damaged => (
                 format!(
                     "{} {} not what was written, and stay so: damaged after writing",
@@ -259,10 +280,16 @@ impl Findings<'_> {
     }
 
     fn broken_filesystem(&self) -> bool {
-        self.links.iter().any(|link| {
-            link.holds == Holds::Broken && matches!(link.name.as_str(), "overlay" | "home")
-        })
+        self.broken().iter().any(|name| is_filesystem(name))
     }
+}
+
+/// Whether a link is about what users have saved.
+fn is_filesystem(link: &str) -> bool {
+    matches!(link, "overlay" | "home")
+        || link
+            .strip_prefix("partition ")
+            .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 #[cfg(test)]
@@ -292,6 +319,8 @@ mod tests {
             links: &links,
             image: Bytes::mib(100),
             esp,
+            recorded: true,
+            zeros: &[],
         };
         let verdict = findings.verdict();
         assert!(!verdict.says.is_empty() && !verdict.next.is_empty());

@@ -75,22 +75,31 @@ impl Medium {
 
     /// Opens what `lock` is a lock on.
     pub fn open_locked(lock: Lock, kind: Kind) -> Result<Medium, MediumError> {
+        Medium::open_as(lock, kind, true)
+    }
+
+    /// Opens a disk or file to read it only, which others may do at the same time; so it may be mounted.
+    pub fn open_to_read(path: &Path, kind: Kind) -> Result<Medium, MediumError> {
+        Medium::open_as(Lock::share(path)?, kind, false)
+    }
+
+    fn open_as(lock: Lock, kind: Kind, write: bool) -> Result<Medium, MediumError> {
         let path = lock.path().to_path_buf();
         let failed = |source| MediumError::opening(&path, source);
         let meta = lock.file().metadata().map_err(failed)?;
         let is_disk = kind == Kind::Disk;
         check_kind(&path, &meta, is_disk)?;
-        if is_disk && is_read_only(DevNumber::from_raw(meta.rdev())) {
+        if write && is_disk && is_read_only(DevNumber::from_raw(meta.rdev())) {
             return Err(MediumError::ReadOnly { path });
         }
-        let extra = if is_disk {
-            OFlags::EXCL
-        } else {
-            OFlags::NOFOLLOW
+        let extra = match (is_disk, write) {
+            (true, true) => OFlags::EXCL,
+            (true, false) => OFlags::empty(),
+            (false, _) => OFlags::NOFOLLOW,
         };
-        let (file, refused) = match open_with(&path, extra | OFlags::DIRECT) {
+        let (file, refused) = match open_with(&path, extra | OFlags::DIRECT, write) {
             Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => {
-                let file = open_with(&path, extra).map_err(failed)?;
+                let file = open_with(&path, extra, write).map_err(failed)?;
                 (file, Some("the file system does not support O_DIRECT"))
             }
             other => (other.map_err(failed)?, None),
@@ -263,10 +272,10 @@ fn is_read_only(disk: DevNumber) -> bool {
     sysfs::number(&flag) == Some(1)
 }
 
-fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+fn open_with(path: &Path, flags: OFlags, write: bool) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
-        .write(true)
+        .write(write)
         .custom_flags((flags | OFlags::NOCTTY).bits().cast_signed())
         .open(path)
 }

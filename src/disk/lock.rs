@@ -35,7 +35,16 @@ impl Lock {
         Lock::take_within(path, PATIENCE)
     }
 
+    /// The same for somebody who only reads: others may read, too.
+    pub fn share(path: &Path) -> Result<Lock, MediumError> {
+        Lock::get(path, PATIENCE, FlockOperation::NonBlockingLockShared)
+    }
+
     pub(super) fn take_within(path: &Path, patience: Duration) -> Result<Lock, MediumError> {
+        Lock::get(path, patience, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn get(path: &Path, patience: Duration, how: FlockOperation) -> Result<Lock, MediumError> {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = OpenOptions::new()
             .read(true)
@@ -44,7 +53,7 @@ impl Lock {
             .map_err(|source| MediumError::opening(path, source))?;
         let start = Instant::now();
         loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match flock(&file, how) {
                 Ok(()) => break,
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) if start.elapsed() < patience => sleep(PAUSE),

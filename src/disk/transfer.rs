@@ -7,12 +7,13 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::buffer::{ALIGN, Buffer};
 use super::direct::{Bypass, Medium, MediumError};
 use crate::read::{ReadAt, ReadError};
+use crate::record::place::WriteAt;
 use crate::units::{Bytes, Extent, MIB};
 
 /// What unaligned I/O goes through.
@@ -50,6 +51,29 @@ impl Medium {
     pub fn make_hole(&self, extent: Extent) -> bool {
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         !self.is_disk && rustix::fs::fallocate(&self.file, punch, extent.at.0, extent.len.0).is_ok()
+    }
+
+    /// How much of `extent` of a file is holes: zeros that no medium holds, and that no read fetches (lseek(2),
+    /// `SEEK_HOLE`). A disk has none.
+    pub fn holes(&self, extent: Extent) -> Bytes {
+        if self.is_disk {
+            return Bytes::ZERO;
+        }
+        let mut holes = Bytes::ZERO;
+        let mut at = extent.at;
+        while at < extent.end() {
+            let data = match rustix::fs::seek(&self.file, SeekFrom::Data(at.0)) {
+                Ok(data) => Bytes(data).min(extent.end()),
+                Err(Errno::NXIO) => extent.end(),
+                Err(_) => break,
+            };
+            holes += data - at;
+            at = match rustix::fs::seek(&self.file, SeekFrom::Hole(data.0)) {
+                Ok(hole) if data < extent.end() => Bytes(hole),
+                _ => break,
+            };
+        }
+        holes
     }
 
     fn goes_straight(&self, at: Bytes, memory: &[u8]) -> bool {
@@ -135,15 +159,29 @@ impl ReadAt for Medium {
 
     fn read_exact_at(&self, at: Bytes, buf: &mut [u8]) -> Result<(), ReadError> {
         let len = buf.len();
-        self.read_at(at, buf).map_err(|error| match error {
-            MediumError::Io { source, .. } => ReadError::Io { at, len, source },
-            other => ReadError::Io {
-                at,
-                len,
-                source: io::Error::other(other),
-            },
-        })
+        self.read_at(at, buf)
+            .map_err(|error| foreign(at, len, error))
     }
+}
+
+impl WriteAt for Medium {
+    fn write_at(&self, at: Bytes, bytes: &[u8]) -> Result<(), ReadError> {
+        self.write_at(at, bytes)
+            .map_err(|error| foreign(at, bytes.len(), error))
+    }
+
+    fn flush(&self) -> Result<(), ReadError> {
+        self.flush().map_err(|error| foreign(Bytes::ZERO, 0, error))
+    }
+}
+
+/// The same error in the terms of readers.
+fn foreign(at: Bytes, len: usize, error: MediumError) -> ReadError {
+    let source = match error {
+        MediumError::Io { source, .. } => source,
+        other => io::Error::other(other),
+    };
+    ReadError::Io { at, len, source }
 }
 
 /// Lengths here are at most [`BOUNCE`].

@@ -257,6 +257,11 @@ impl Iso {
         self.udf
     }
 
+    /// Where descriptors, path tables, directories of all trees and continuation areas lie, sorted.
+    pub fn metadata(&self) -> &[Extent] {
+        &self.meta
+    }
+
     /// What was left out, if anything (at most 64 are kept).
     pub fn flaws(&self) -> &[Flaw] {
         &self.flaws

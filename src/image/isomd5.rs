@@ -94,7 +94,7 @@ fn number(text: &[u8], key: &[u8]) -> Option<u32> {
 }
 
 /// The running digest, and the fragments it passed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Run {
     /// Where the blind end begins.
     total: u64,
@@ -248,7 +248,7 @@ impl MediaSum {
 }
 
 /// The media check of an image, while it is read for another purpose.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Check {
     run: Run,
     broken: bool,

@@ -134,6 +134,22 @@ impl Plan {
             at: behind.at,
             len: Bytes(behind.bytes.len() as u64),
         }));
+        if let Some(record) = &self.record {
+            let inside = Extent {
+                at: Bytes::ZERO,
+                len: self.image.size,
+            };
+            if record.esp.is_some_and(|esp| !inside.contains(esp)) {
+                return no("the EFI system partition of its record is not inside the image");
+            }
+            let len = record.region.len;
+            if record.region.at.align_down(GRAIN) != record.region.at
+                || len.align_down(Bytes::mib(2)) != len
+            {
+                return no("the place of its record is not aligned");
+            }
+            places.push(record.region);
+        }
         for filesystem in &self.filesystems {
             let Extent { at, len } = filesystem.extent;
             if at.align_down(GRAIN) != at || len.align_down(Bytes::mib(1)) != len {

@@ -17,6 +17,7 @@ use crate::plan::boot::{BootPlan, MediaCheck, carry, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
+use crate::plan::record::PlannedRecord;
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget, sprout};
 use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
@@ -89,7 +90,13 @@ impl Planner<'_> {
         let mut draft = Draft::new(image.bytes());
         let persistence = self.persistence()?;
         let mut notes = persistence.notes.clone();
-        let slots = self.places(&persistence)?;
+        let (mut record, slots) = self.places(&persistence)?;
+        if record.is_none() {
+            notes.push(
+                "the target ends too early for a record of what is written; `livestick verify` will need the image"
+                    .into(),
+            );
+        }
         let ids = Ids::new(request.seed.as_deref());
         let mut filesystems = Vec::new();
         let mut parts = Vec::new();
@@ -97,7 +104,12 @@ impl Planner<'_> {
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let new: Vec<NewPartition> = slots.iter().map(|slot| entry(slot, &ids)).collect();
+            let takes = image.table.takes(image.bytes(), slots.len() + 1);
+            let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
+            let own = record.as_mut().filter(|_| room);
+            let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(&ids)).collect();
+            let first = new.len();
+            new.extend(slots.iter().map(|slot| entry(slot, &ids)));
             let added = image
                 .table
                 .add(&mut draft, self.size, &new)
@@ -111,10 +123,14 @@ impl Planner<'_> {
                     what: b.what.into(),
                 })
                 .collect();
+            if let Some(own) = own {
+                own.number = added.numbers.first().copied();
+            }
             for (i, slot) in slots.iter().enumerate() {
                 let (_, _, kind) = persistence.wanted[i];
-                let number = added.numbers.get(i).copied().unwrap_or_default();
-                let partuuid = added.partuuids.get(i).cloned().unwrap_or_default();
+                let at = first + i;
+                let number = added.numbers.get(at).copied().unwrap_or_default();
+                let partuuid = added.partuuids.get(at).cloned().unwrap_or_default();
                 if let Purpose::Seed | Purpose::Sprout = slot.what {
                     parts.push(Part {
                         number,
@@ -143,6 +159,9 @@ impl Planner<'_> {
             let covered = blocks.ok().zip(image.media_check.clone());
             media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
+        if let Some(record) = &record {
+            record.need(&patches, &behind, slots.len())?;
+        }
         Ok(Plan {
             image: PlannedImage {
                 path: image.path.clone(),
@@ -158,6 +177,7 @@ impl Planner<'_> {
             target,
             patches,
             behind,
+            record,
             filesystems,
             sprout,
             boot,
@@ -329,15 +349,17 @@ impl Planner<'_> {
         })
     }
 
-    /// Where the partitions go.
-    fn places(&self, persistence: &Persistence) -> Result<Vec<Slot>, Refusal> {
-        if persistence.wanted.is_empty() {
-            return Ok(Vec::new());
+    /// Where the record and the partitions go.
+    fn places(
+        &self,
+        persistence: &Persistence,
+    ) -> Result<(Option<PlannedRecord>, Vec<Slot>), Refusal> {
+        let (size, table) = (self.image.size, &self.image.table);
+        let count = persistence.wanted.len();
+        if count == 0 {
+            return Ok((PlannedRecord::alone(size, table, self.size), Vec::new()));
         }
-        let space = self
-            .image
-            .table
-            .space(self.image.size, self.size, persistence.wanted.len())
+        let (record, space) = PlannedRecord::and_space(size, table, self.size, count)
             .map_err(|error| Refusal::Table(error.to_string()))?;
         let asks: Vec<Ask> = persistence
             .wanted
@@ -352,7 +374,8 @@ impl Planner<'_> {
                 },
             })
             .collect();
-        lay_out(&space, &asks).map_err(|error| Refusal::Layout(error.to_string()))
+        let slots = lay_out(&space, &asks).map_err(|error| Refusal::Layout(error.to_string()))?;
+        Ok((record, slots))
     }
 
     fn filesystem(

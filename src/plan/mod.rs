@@ -9,6 +9,7 @@ pub mod build;
 pub mod filesystem;
 pub mod ids;
 pub mod layout;
+pub mod record;
 mod show;
 pub mod sprout;
 pub mod target;
@@ -27,6 +28,7 @@ use crate::image::isomd5::Implanted;
 use crate::patch::Patch;
 use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
+use crate::plan::record::PlannedRecord;
 use crate::published::Published;
 use crate::sprout::Sprout;
 use crate::units::{Block, Bytes, MIB};
@@ -109,6 +111,8 @@ pub struct Plan {
     pub behind: Vec<Behind>,
     /// The marks that show whether the target has the size it claims, unless that is taken on trust.
     pub probe: Option<Probe>,
+    /// Where the record goes, if there is room for one.
+    pub record: Option<PlannedRecord>,
     /// The filesystems behind the image, in order.
     pub filesystems: Vec<Filesystem>,
     /// The seed and the sprout that grows from it, where there are to be.
@@ -193,6 +197,10 @@ impl Plan {
             Work::ReadBack,
             size,
         ));
+        if let Some(record) = &self.record {
+            let title = "write the record of all this, and read it back, twice";
+            steps.push(step(title.into(), Work::Record, record.region.len));
+        }
         steps.push(step(
             "write and read back the first MiB: the stick is complete".into(),
             Work::FirstMib,

@@ -11,9 +11,11 @@ use crate::patch::{After, Patch};
 use crate::persistence::tree::{Content, Entry};
 use crate::plan::boot::MediaCheck;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
+use crate::plan::record::PlannedRecord;
 use crate::plan::{Plan, PlannedTarget};
 use crate::published::Published;
 use crate::sprout::{Home, Sprout};
+use crate::units::Extent;
 
 /// How much of a change a line shows.
 const SHOWN: usize = 24;
@@ -36,6 +38,9 @@ impl Display for Plan {
             }
         }
         changes(f, self)?;
+        if let Some(record) = &self.record {
+            show_record(f, record)?;
+        }
         for filesystem in &self.filesystems {
             show_filesystem(f, filesystem)?;
         }
@@ -149,6 +154,21 @@ fn brief(patch: &Patch) -> String {
         shown
     };
     format!("{} -> {}", show(&patch.before), show(after))
+}
+
+fn show_record(f: &mut Formatter<'_>, record: &PlannedRecord) -> fmt::Result {
+    let place = match record.number {
+        Some(number) => format!("partition {number}"),
+        None => "in no partition".into(),
+    };
+    let Extent { at, len } = record.region;
+    writeln!(
+        f,
+        "record     {place}, {} at byte {}: what was written, and a SHA-256 of each MiB, twice",
+        len.binary(),
+        at.grouped()
+    )?;
+    writeln!(f, "           the place of both copies is blanked first")
 }
 
 fn show_filesystem(f: &mut Formatter<'_>, filesystem: &Filesystem) -> fmt::Result {

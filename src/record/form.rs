@@ -4,16 +4,20 @@
 //! Rules:
 //!
 //! * A header of 128 bytes, then sections. All numbers are little endian; nothing is compressed.
-//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind it: so a copy that was
-//!   torn, cut or edited is no record, whatever is in it.
+//! * The header's digest covers its first 96 bytes, which hold the digest of everything behind its 128: so a copy that
+//!   was torn, cut or edited is no record, whatever is in it. A header that grows is covered, too.
 //! * What is new in a minor version is a section of its own, and a reader skips sections that it does not know. What
 //!   was there keeps its meaning, or the major version grows.
 //! * A copy says where it lies, so that bytes that look like a record inside somebody's file are none.
 //! * No length is trusted, and what the numbers say is compared: a digest proves that nobody slipped, not that nobody
 //!   lied.
 
+mod bytes;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use bytes::{Reader, Writer};
 
 use crate::record::{
     CHUNK, Change, EspFile, Kept, Origin, OriginStanding, Part, REGION_GRAIN, Record,
@@ -94,17 +98,6 @@ pub struct Header {
     pub other: Bytes,
     sections: u32,
     body: Sha256Sum,
-}
-
-/// How long a copy of a record will be whose texts and ranges are those of `record` and whose image has that size,
-/// rounded up to whole [`PLACE_GRAIN`]s: half of the region.
-pub fn place_of(record: &Record) -> Bytes {
-    let chunks = record.image.size.0.div_ceil(CHUNK.0);
-    let missing = chunks
-        .saturating_sub(record.chunks.len() as u64)
-        .saturating_mul(32);
-    Bytes((encode(record, Bytes::ZERO, Bytes::ZERO).len() as u64).saturating_add(missing))
-        .align_up(PLACE_GRAIN)
 }
 
 /// One copy of `record`, to lie at `here` while the other one lies at `other`.
@@ -263,14 +256,14 @@ pub fn header(bytes: &[u8]) -> Result<Header, FormError> {
 /// Errors: [`FormError`]; never a panic, and no more memory than some times `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Record), FormError> {
     let header = header(bytes)?;
-    let Some(body) = bytes.get(header.header..header.length) else {
+    let Some(behind) = bytes.get(HEADER..header.length) else {
         return Err(damaged(bytes.len(), "it ends before its length"));
     };
-    if Sha256::digest(body)[..] != header.body {
+    if Sha256::digest(behind)[..] != header.body {
         let why = "the digest of what follows the header is another one";
-        return Err(damaged(header.header, why));
+        return Err(damaged(HEADER, why));
     }
-    let record = sections(body, &header)?;
+    let record = sections(&bytes[header.header..header.length], &header)?;
     sound(&record, &header)?;
     Ok((header, record))
 }
@@ -282,12 +275,14 @@ fn damaged(at: usize, why: impl Into<String>) -> FormError {
     }
 }
 
-/// The sections that are known, in whatever order they stand.
-fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
-    const TAGS: [&[u8; 4]; 10] = [
-        b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
-    ];
-    let mut found: [Option<Reader<'_>>; 10] = [const { None }; 10];
+/// The tags of the sections, in the order in which they are written.
+const TAGS: [&[u8; 4]; 10] = [
+    b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
+];
+
+/// The payloads of the sections that are known, in the order of [`TAGS`], in whatever order they stand.
+fn payloads<'a>(body: &'a [u8], header: &Header) -> Result<[Option<Reader<'a>>; 10], FormError> {
+    let mut found = [const { None }; 10];
     let mut all = Reader::new(body, header.header);
     for _ in 0..header.sections {
         let at = all.at;
@@ -295,27 +290,27 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
         let len = index(u64::from(all.u32()?));
         let start = all.at;
         let payload = all.take(len)?;
-        if all
-            .take(len.next_multiple_of(8) - len)?
-            .iter()
-            .any(|b| *b != 0)
-        {
+        let padding = all.take(len.next_multiple_of(8) - len)?;
+        if padding.iter().any(|byte| *byte != 0) {
             return Err(damaged(start + len, "a section is not padded with zeros"));
         }
         let Some(place) = TAGS.iter().position(|known| **known == tag) else {
             continue;
         };
         if found[place].replace(Reader::new(payload, start)).is_some() {
-            return Err(damaged(
-                at,
-                format!("the section {} is there twice", name(tag)),
-            ));
+            let why = format!("the section {} is there twice", name(tag));
+            return Err(damaged(at, why));
         }
     }
     if !all.rest.is_empty() {
         return Err(damaged(all.at, "there is more behind its last section"));
     }
-    let mut next = found.into_iter().zip(TAGS);
+    Ok(found)
+}
+
+/// The record in the sections.
+fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
+    let mut next = payloads(body, header)?.into_iter().zip(TAGS);
     let mut section = || match next.next() {
         Some((Some(reader), _)) => Ok(reader),
         Some((None, tag)) => Err(damaged(
@@ -326,73 +321,12 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
     };
     let tool = section()?.whole(Reader::text)?;
     let written = section()?.whole(Reader::u64)?;
-    let image = section()?.whole(|r| {
-        Ok(RecordedImage {
-            size: Bytes(r.u64()?),
-            sha256: r.array()?,
-            origin: Origin {
-                standing: match r.u32()? {
-                    0 => OriginStanding::None,
-                    1 => OriginStanding::Listed,
-                    2 => OriginStanding::Signed,
-                    _ => {
-                        return Err(damaged(
-                            r.at - 4,
-                            "the image's origin has an unknown standing",
-                        ));
-                    }
-                },
-                words: String::new(),
-            },
-            name: r.text()?,
-            label: r.text()?,
-        })
-        .and_then(|mut image| {
-            image.origin.words = r.text()?;
-            Ok(image)
-        })
-    })?;
+    let image = section()?.whole(image)?;
     let (medium, region) = section()?.whole(|r| Ok((Bytes(r.u64()?), r.extent()?)))?;
-    let changes = section()?.whole(|r| {
-        r.list(20, |r| {
-            Ok(Change {
-                at: Bytes(r.u64()?),
-                before: r.bytes()?,
-                after: r.bytes()?,
-                why: r.text()?,
-            })
-        })
-    })?;
-    let kept = section()?.whole(|r| {
-        r.list(16, |r| {
-            Ok(Kept {
-                at: Bytes(r.u64()?),
-                bytes: r.bytes()?,
-                what: r.text()?,
-            })
-        })
-    })?;
-    let parts = section()?.whole(|r| {
-        r.list(48, |r| {
-            Ok(Part {
-                extent: r.extent()?,
-                number: r.u32()?,
-                uuid: Uuid::from_bytes(r.array()?),
-                purpose: r.text()?,
-                kind: r.text()?,
-                partuuid: r.text()?,
-            })
-        })
-    })?;
-    let esp = section()?.whole(|r| {
-        r.list(44, |r| {
-            Ok(EspFile {
-                size: Bytes(r.u64()?),
-                sha256: r.array()?,
-                path: r.text()?,
-            })
-        })
-    })?;
+    let changes = section()?.whole(|r| r.list(20, change))?;
+    let kept = section()?.whole(|r| r.list(16, kept))?;
+    let parts = section()?.whole(|r| r.list(48, part))?;
+    let esp = section()?.whole(|r| r.list(44, esp_file))?;
     let chunks = section()?.whole(|r| {
         if Bytes(u64::from(r.u32()?)) != CHUNK {
             return Err(damaged(r.at - 4, "its chunks are not of 1 MiB"));
@@ -418,6 +352,63 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
     })
 }
 
+fn image(r: &mut Reader<'_>) -> Result<RecordedImage, FormError> {
+    let (size, sha256) = (Bytes(r.u64()?), r.array()?);
+    let standing = match r.u32()? {
+        0 => OriginStanding::None,
+        1 => OriginStanding::Listed,
+        2 => OriginStanding::Signed,
+        _ => {
+            let why = "the image's origin has an unknown standing";
+            return Err(damaged(r.at - 4, why));
+        }
+    };
+    let (name, label, words) = (r.text()?, r.text()?, r.text()?);
+    Ok(RecordedImage {
+        name,
+        label,
+        size,
+        sha256,
+        origin: Origin { standing, words },
+    })
+}
+
+fn change(r: &mut Reader<'_>) -> Result<Change, FormError> {
+    Ok(Change {
+        at: Bytes(r.u64()?),
+        before: r.bytes()?,
+        after: r.bytes()?,
+        why: r.text()?,
+    })
+}
+
+fn kept(r: &mut Reader<'_>) -> Result<Kept, FormError> {
+    Ok(Kept {
+        at: Bytes(r.u64()?),
+        bytes: r.bytes()?,
+        what: r.text()?,
+    })
+}
+
+fn part(r: &mut Reader<'_>) -> Result<Part, FormError> {
+    Ok(Part {
+        extent: r.extent()?,
+        number: r.u32()?,
+        uuid: Uuid::from_bytes(r.array()?),
+        purpose: r.text()?,
+        kind: r.text()?,
+        partuuid: r.text()?,
+    })
+}
+
+fn esp_file(r: &mut Reader<'_>) -> Result<EspFile, FormError> {
+    Ok(EspFile {
+        size: Bytes(r.u64()?),
+        sha256: r.array()?,
+        path: r.text()?,
+    })
+}
+
 fn name(tag: [u8; 4]) -> String {
     tag.escape_ascii().to_string()
 }
@@ -430,6 +421,9 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
         let last = at.checked_add(Bytes(len as u64));
         last.is_some_and(|last| last <= end)
     };
+    if size == Bytes::ZERO {
+        return wrong("its image is empty");
+    }
     if record.chunks.len() as u64 != size.0.div_ceil(CHUNK.0) {
         return wrong("it does not have as many chunks as the image");
     }
@@ -462,8 +456,12 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
         return wrong("its copies are not in its region");
     }
     for kept in &record.kept {
-        if kept.at < size || !inside(kept.at, kept.bytes.len(), record.medium) {
-            return wrong("what the partition table keeps is not behind the image");
+        let (at, len) = (kept.at, Bytes(kept.bytes.len() as u64));
+        let fits = inside(at, kept.bytes.len(), record.medium);
+        if at < size || !fits || (Extent { at, len }).overlaps(region) {
+            return wrong(
+                "what the partition table keeps is not behind the image, or in the record's region",
+            );
         }
     }
     for part in &record.parts {
@@ -483,126 +481,5 @@ fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// A section that is being written.
-#[derive(Default)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn list<T>(items: &[T], one: impl Fn(Writer, &T) -> Writer) -> Writer {
-        items
-            .iter()
-            .fold(Writer::default().u32(count(items.len())), one)
-    }
-
-    fn raw(mut self, bytes: &[u8]) -> Writer {
-        self.0.extend(bytes);
-        self
-    }
-
-    fn u32(self, number: u32) -> Writer {
-        self.raw(&number.to_le_bytes())
-    }
-
-    fn u64(self, number: u64) -> Writer {
-        self.raw(&number.to_le_bytes())
-    }
-
-    fn extent(self, extent: Extent) -> Writer {
-        self.u64(extent.at.0).u64(extent.len.0)
-    }
-
-    fn bytes(self, bytes: &[u8]) -> Writer {
-        self.u32(count(bytes.len())).raw(bytes)
-    }
-
-    fn text(self, text: &str) -> Writer {
-        self.bytes(text.as_bytes())
-    }
-}
-
-/// Bytes that are being read, and where in the copy they start.
-struct Reader<'a> {
-    rest: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(rest: &'a [u8], at: usize) -> Reader<'a> {
-        Reader { rest, at }
-    }
-
-    /// Reads a section, which has to end where its fields do.
-    fn whole<T>(
-        mut self,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T, FormError>,
-    ) -> Result<T, FormError> {
-        let value = read(&mut self)?;
-        if !self.rest.is_empty() {
-            return Err(damaged(self.at, "a section is longer than its fields"));
-        }
-        Ok(value)
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], FormError> {
-        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
-            return Err(damaged(
-                self.at,
-                format!("{len} bytes are said to follow and do not"),
-            ));
-        };
-        self.rest = rest;
-        self.at += len;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], FormError> {
-        let at = self.at;
-        self.take(N)?
-            .try_into()
-            .map_err(|_| damaged(at, "a field is cut"))
-    }
-
-    fn u16(&mut self) -> Result<u16, FormError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, FormError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, FormError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn extent(&mut self) -> Result<Extent, FormError> {
-        let (at, len) = (Bytes(self.u64()?), Bytes(self.u64()?));
-        Ok(Extent { at, len })
-    }
-
-    fn bytes(&mut self) -> Result<Vec<u8>, FormError> {
-        let len = index(u64::from(self.u32()?));
-        self.take(len).map(<[u8]>::to_vec)
-    }
-
-    fn text(&mut self) -> Result<String, FormError> {
-        let at = self.at;
-        String::from_utf8(self.bytes()?).map_err(|_| damaged(at, "a text is not UTF-8"))
-    }
-
-    /// As many items as are counted, each of at least `least` bytes: a count that cannot be is refused before memory
-    /// is asked for.
-    fn list<T>(
-        &mut self,
-        least: usize,
-        one: impl Fn(&mut Reader<'a>) -> Result<T, FormError>,
-    ) -> Result<Vec<T>, FormError> {
-        let count = index(u64::from(self.u32()?));
-        if count > self.rest.len() / least {
-            return Err(damaged(
-                self.at,
-                format!("{count} items are said to follow and do not"),
-            ));
-        }
-        (0..count).map(|_| one(self)).collect()
-    }
-}
+#[cfg(test)]
+pub(crate) mod tests;

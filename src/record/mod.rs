@@ -13,6 +13,8 @@
 //! * It has an entry in the partition table where the table is changed anyway and has room; a stick that is the plain
 //!   image keeps the published table, byte for byte.
 
+pub mod form;
+pub mod place;
 pub mod tree;
 
 use uuid::Uuid;

@@ -12,8 +12,11 @@
 //!   So nothing has to be wiped when a stick is written without room for a record.
 //! * A copy is written, flushed and read back before the other one is touched.
 
+use std::collections::BTreeSet;
+
 use uuid::{Uuid, uuid};
 
+use crate::image::iso9660;
 use crate::read::{ReadAt, ReadError};
 use crate::record::form::{self, FormError, HEADER, PLACE_GRAIN};
 use crate::record::{REGION_GRAIN, Record, tree};
@@ -31,6 +34,8 @@ pub const NAME: &str = "livestick record";
 const NEAR: Bytes = Bytes::mib(64);
 /// Chunks that are read to know whether a record describes what is there.
 const SAMPLES: usize = 8;
+/// Records that are kept at a time, of which the one that fits worst goes: a hostile medium could be full of them.
+const MOST: usize = 16;
 
 /// What can be written to at any place.
 pub trait WriteAt: ReadAt {
@@ -77,7 +82,8 @@ pub struct Fit {
 impl Fit {
     /// Whether the record is of something else that was on the medium before.
     pub fn is_stale(self) -> bool {
-        !self.volume && self.equal * 2 < self.compared
+        let other_image = self.equal == 0 && self.compared >= SAMPLES / 2;
+        other_image || (!self.volume && self.equal * 2 < self.compared)
     }
 }
 
@@ -114,16 +120,16 @@ pub fn find(medium: &dyn ReadAt, thorough: bool, go_on: &mut dyn FnMut(Bytes) ->
         if !go_on(at) {
             break;
         }
-        seen.look(medium, at);
+        seen.look(medium, volume.as_ref(), at);
     }
-    let mut ended = seen.end(medium, volume.as_ref());
+    let mut ended = seen.end(medium);
     if thorough && !matches!(ended, Search::Found(_)) {
         let mut at = Bytes::ZERO;
         while at < medium.len() && go_on(at) {
-            seen.look(medium, at);
+            seen.look(medium, volume.as_ref(), at);
             at += PLACE_GRAIN;
         }
-        ended = seen.end(medium, volume.as_ref());
+        ended = seen.end(medium);
     }
     ended
 }
@@ -197,63 +203,88 @@ fn look_at(medium: &dyn ReadAt, at: Bytes) -> Option<(Condition, Option<Record>)
 /// The copies that were seen.
 #[derive(Default)]
 struct Seen {
-    /// Places that were looked at.
-    places: Vec<Bytes>,
-    /// The record of the highest generation in each region.
-    records: Vec<Record>,
+    /// Places where something was.
+    places: BTreeSet<Bytes>,
+    /// The record of the highest generation in each region, and how far it describes what is there.
+    records: Vec<(Fit, Record)>,
     /// Copies that cannot be read.
     unreadable: Vec<Placed>,
 }
 
 impl Seen {
-    fn look(&mut self, medium: &dyn ReadAt, at: Bytes) {
-        if self.places.contains(&at) {
-            return;
+    /// Looks at one place, and where a record is, at those of its two copies: the other one may lie where nobody would
+    /// have looked, and may be newer.
+    fn look(&mut self, medium: &dyn ReadAt, volume: Option<&Volume>, at: Bytes) {
+        // A list, not a recursion: on a hostile medium each copy could name the next one.
+        let mut open = vec![at];
+        while let Some(at) = open.pop() {
+            if self.places.contains(&at) {
+                continue;
+            }
+            let Some((condition, record)) = look_at(medium, at) else {
+                continue;
+            };
+            self.places.insert(at);
+            let Some(record) = record else {
+                self.unreadable.push(Placed { at, condition });
+                continue;
+            };
+            open.extend(places(record.region));
+            self.keep(medium, volume, record);
         }
-        let Some((condition, record)) = look_at(medium, at) else {
-            return;
-        };
-        self.places.push(at);
-        let Some(record) = record else {
-            self.unreadable.push(Placed { at, condition });
-            return;
-        };
-        // The other copy may lie where nobody would have looked, and may be newer.
-        let [first, second] = places(record.region);
-        match self
-            .records
-            .iter_mut()
-            .find(|known| known.region == record.region)
-        {
-            Some(known) if known.generation < record.generation => *known = record,
-            Some(_) => {}
-            None => self.records.push(record),
-        }
-        self.look(medium, first);
-        self.look(medium, second);
     }
 
-    fn end(&self, medium: &dyn ReadAt, volume: Option<&Volume>) -> Search {
-        let mut all: Vec<Found> = self
-            .records
-            .iter()
-            .map(|record| found(medium, volume, record))
-            .collect();
-        all.sort_by_key(|found| (found.fit, found.record.generation));
-        match all.last() {
-            Some(best) if !best.fit.is_stale() => Search::Found(Box::new(best.clone())),
+    fn keep(&mut self, medium: &dyn ReadAt, volume: Option<&Volume>, record: Record) {
+        let same = |known: &(Fit, Record)| known.1.region == record.region;
+        match self.records.iter().position(same) {
+            Some(known) if self.records[known].1.generation >= record.generation => {}
+            Some(known) => self.records[known] = (fit(medium, volume, &record), record),
+            None => self.records.push((fit(medium, volume, &record), record)),
+        }
+        if self.records.len() > MOST {
+            self.sort();
+            self.records.remove(0);
+        }
+    }
+
+    /// The one that fits best last, and of equals the one that was changed most often.
+    fn sort(&mut self) {
+        self.records
+            .sort_by_key(|(fit, record)| (*fit, record.generation));
+    }
+
+    fn end(&mut self, medium: &dyn ReadAt) -> Search {
+        self.sort();
+        match self.records.last() {
+            Some((fit, record)) if !fit.is_stale() => {
+                Search::Found(Box::new(found(medium, *fit, record)))
+            }
             _ if !self.unreadable.is_empty() => Search::Unreadable(self.unreadable.clone()),
-            Some(_) => Search::Stale(all),
+            Some(_) => {
+                let all = self.records.iter();
+                Search::Stale(
+                    all.map(|(fit, record)| found(medium, *fit, record))
+                        .collect(),
+                )
+            }
             None => Search::Nothing,
         }
     }
 }
 
-fn found(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Found {
+fn found(medium: &dyn ReadAt, fit: Fit, record: &Record) -> Found {
     let copies = places(record.region).map(|at| Placed {
         at,
         condition: look_at(medium, at).map_or(Condition::Absent, |copy| copy.0),
     });
+    Found {
+        record: record.clone(),
+        copies,
+        fit,
+    }
+}
+
+fn fit(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Fit {
     let same =
         |volume: &Volume| volume.label == record.image.label && volume.size <= record.image.size;
     let mut fit = Fit {
@@ -269,11 +300,7 @@ fn found(medium: &dyn ReadAt, volume: Option<&Volume>, record: &Record) -> Found
         fit.equal +=
             usize::from(bytes.is_ok_and(|bytes| tree::leaf(&bytes) == record.chunks[index]));
     }
-    Found {
-        record: record.clone(),
-        copies,
-        fit,
-    }
+    fit
 }
 
 /// What the primary volume descriptor on the medium says (ECMA-119, 8.4).
@@ -293,10 +320,18 @@ impl Volume {
             .try_into()
             .ok()
             .map(u32::from_le_bytes)?;
+        // The record has the label as blkid gives it, which can have Joliet's part in it. Where the descriptors are too
+        // damaged for that, the field alone is still of use.
+        let primary = || {
+            Some(
+                String::from_utf8_lossy(descriptor.get(40..72)?)
+                    .trim_end()
+                    .to_owned(),
+            )
+        };
+        let whole = iso9660::Volume::read(medium).ok().flatten();
         Some(Volume {
-            label: String::from_utf8_lossy(descriptor.get(40..72)?)
-                .trim_end()
-                .to_owned(),
+            label: whole.map(|volume| volume.label).or_else(primary)?,
             size: Bytes(u64::from(blocks) * 2048),
         })
     }
@@ -307,7 +342,7 @@ impl Volume {
 fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
     let mut all = Vec::new();
     let table = Table::read(medium).ok();
-    for partition in table.iter().flat_map(|table| table.partitions()) {
+    for partition in table.iter().flat_map(Table::partitions) {
         let ours = matches!(partition.kind, Kind::Gpt(GPT_TYPE) | Kind::Mbr(MBR_TYPE));
         let at = if ours {
             partition.extent.at
@@ -327,3 +362,6 @@ fn likely(medium: &dyn ReadAt, volume: Option<&Volume>) -> Vec<Bytes> {
     all.retain(|at| *at < medium.len());
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ pub struct Space {
 pub enum Use {
     /// A Linux filesystem: GPT type 0FC63DAF-…, MBR type 0x83.
     LinuxData,
+    /// The record: a GPT type of its own, MBR type 0xDA ([`crate::record::place`]).
+    Record,
 }
 
 /// A partition to be added.

@@ -21,6 +21,7 @@ use super::{Added, Behind, Kind, LINUX_DATA, NewPartition, Partition, TableError
 use super::{put, u32_at, u64_at};
 use crate::patch::{Draft, Why};
 use crate::read::{ReadAt, ReadError};
+use crate::record::place::GPT_TYPE;
 use crate::units::{Bytes, Extent, Sector};
 
 /// Where the primary header is: LBA 1.
@@ -157,11 +158,20 @@ impl Gpt {
     pub(super) fn usable_end(&self, medium: Bytes) -> Result<Bytes, TableError> {
         let tail = Sector(self.reserved() + 1).bytes();
         let end = medium.align_down(Sector(1).bytes());
-        if end <= tail {
-            let (need, have) = (tail, medium);
+        // One sector at least that may be used, wherever the first of them is said to be.
+        let least = self.first_usable.bytes() + Sector(1).bytes() + tail;
+        if end < least {
+            let (need, have) = (least, medium);
             return Err(TableError::MediumTooSmall { need, have });
         }
         Ok(end - tail)
+    }
+
+    /// Whether that many entries are free behind the last used one.
+    pub(super) fn takes(&self, image: &dyn ReadAt, count: usize) -> Result<bool, ReadError> {
+        let array = self.array_bytes(image)?;
+        let seen = array.chunks_exact(ENTRY).take(SEEN_ENTRIES as usize);
+        Ok(seen.rev().take_while(|entry| !is_used(entry)).count() >= count)
     }
 
     /// Enters the partitions, and fits header and backup to the medium. Places were checked by the caller.
@@ -259,6 +269,7 @@ fn is_used(entry: &[u8]) -> bool {
 fn entry(new: &NewPartition) -> Result<[u8; ENTRY], TableError> {
     let kind = match new.what {
         Use::LinuxData => LINUX_DATA,
+        Use::Record => GPT_TYPE,
     };
     let (first, end) = (new.extent.at.0 / 512, new.extent.end().0 / 512);
     let mut entry = [0; ENTRY];

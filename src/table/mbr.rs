@@ -21,6 +21,7 @@ use super::{Added, Behind, GRAIN, Kind, NewPartition, Partition, TableError, Use
 use super::{put, u32_at};
 use crate::patch::{Draft, Why};
 use crate::read::{ReadAt, ReadError};
+use crate::record::place::MBR_TYPE;
 use crate::units::{Bytes, Extent, Sector};
 
 const SECTOR: usize = 512;
@@ -163,6 +164,11 @@ impl Mbr {
         let primary = self.primary(count)?;
         let gap = |index| if index < primary { Bytes::ZERO } else { GRAIN };
         Ok((0..count).map(gap).collect())
+    }
+
+    /// Whether that many partitions get a slot of their own.
+    pub(super) fn takes(&self, count: usize) -> bool {
+        self.slots.iter().filter(|slot| slot.is_free()).count() >= count
     }
 
     /// How many of `count` new partitions get a slot of their own. The others are logical ones, in the slot after.
@@ -317,6 +323,7 @@ fn chain(logical: &[NewPartition]) -> Vec<Behind> {
 fn kind(what: Use) -> u8 {
     match what {
         Use::LinuxData => 0x83,
+        Use::Record => MBR_TYPE,
     }
 }
 

@@ -192,6 +192,16 @@ impl Table {
         })
     }
 
+    /// Whether `count` partitions can be entered in the table that counts, on the `image` this table was read from,
+    /// each with an entry of its own (no logical ones).
+    pub fn takes(&self, image: &dyn ReadAt, count: usize) -> Result<bool, TableError> {
+        match (self.scheme, &self.gpt, &self.mbr) {
+            (Scheme::Gpt, Some(gpt), _) => Ok(gpt.takes(image, count)?),
+            (Scheme::Mbr, _, Some(mbr)) => Ok(mbr.takes(count)),
+            _ => Err(self.no_table()),
+        }
+    }
+
     /// Enters `new` partitions in the table that counts, on a `draft` of the image this table was read from, for a
     /// medium of `medium` bytes. Without new partitions, a GPT is fitted to the medium and an MBR stays as it is.
     ///

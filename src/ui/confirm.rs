@@ -45,7 +45,7 @@ pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
 }
 
 /// Says what will happen, and takes the target's name for a yes.
-fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
+pub fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
     if !io::stdin().is_terminal() {
         return Err(Refusal::Target(format!(
             "writing over {} needs a yes, and there is no terminal to ask on; add --yes",

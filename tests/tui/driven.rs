@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the first screen to the report by keys alone, in a real terminal; the stick is judged by others.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -66,7 +66,13 @@ pub fn judge(image: &Path, stick: &Path) {
     for line in behind.lines() {
         let (start, sectors) = line.split_once(' ').unwrap();
         let (at, len): (u64, u64) = (start.parse().unwrap(), sectors.trim().parse().unwrap());
-        if at * 512 < size {
+        // The image's own partitions, and the record's.
+        let mut magic = [0; 16];
+        File::open(stick)
+            .unwrap()
+            .read_exact_at(&mut magic, at * 512)
+            .unwrap();
+        if at * 512 < size || magic == *b"LIVESTICK-RECORD" {
             continue;
         }
         let part = stick.with_extension(format!("part{at}"));
@@ -104,6 +110,7 @@ fn keys_alone_lead_from_the_first_screen_to_a_stick() {
     terminal.see("identical to the image except");
     // The name of the log may be broken into two lines.
     let bare = |text: String| text.split_whitespace().collect::<String>();
+    terminal.press("\x1b[6~");
     terminal.until("the log's name", || {
         bare(terminal.text()).contains("livestick.log")
     });

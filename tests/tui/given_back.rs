@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::driven::{ESCAPE, lab, slow, to_the_sizes, to_the_stuck_writer};
-use crate::support::program::run;
+use crate::support::program::{root, run};
 use crate::terminal::{Terminal, in_dir, livestick, stty};
 
 /// Whether the first MiB of a file is zeros.
@@ -166,4 +166,22 @@ fn where_no_shell_could_continue_it_it_does_not_stop() {
         assert!(start.elapsed() < Duration::from_secs(10));
         sleep(Duration::from_millis(10));
     }
+}
+
+/// As in a container: the parent's session began outside, and has no number inside.
+#[test]
+fn in_a_container_no_shell_could_continue_it_either() {
+    if !root() {
+        return;
+    }
+    let dir = lab();
+    let mut container = in_dir("unshare", dir.path());
+    container.args(["--pid", "--fork", "--mount-proc"]);
+    container.args(["setsid", "--fork", "--ctty", "--wait"]);
+    container.arg(env!("CARGO_BIN_EXE_livestick"));
+    let mut terminal = Terminal::start(container, 80, 24);
+    terminal.see("dracut dmsquash-live");
+    terminal.press_and_see("\x1a", "there is no shell to go back to");
+    terminal.press("q");
+    assert_eq!(terminal.end().exit_code(), 0);
 }

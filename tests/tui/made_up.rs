@@ -8,21 +8,26 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use livestick::capacity::{Capacity, Finding};
+use livestick::chain::{Holds, Link};
+use livestick::diagnosis::{self as damage, Again, Cause, Cure, Damage};
 use livestick::disk::bus::Bus;
 use livestick::disk::direct::Kind;
 use livestick::disk::standing::{Reason, Standing};
 use livestick::disk::{DevNumber, Disk, Identity};
-use livestick::event::{Event, Step, Task as Purpose};
+use livestick::event::{Event, Step, Task as Purpose, Work};
 use livestick::plan::Plan;
+use livestick::published::signature::Signature;
+use livestick::published::{Algorithm, Published, Sum};
 use livestick::report::{Exit, Failure, Made, ReadBack, Report, StickState, Verdict};
 use livestick::request::FsKind;
 use livestick::table::Table;
 use livestick::ui::json;
 use livestick::ui::tui::keys::Cmd;
-use livestick::ui::tui::known::{Entry, ImageFacts, Memory, Seen, pairs};
+use livestick::ui::tui::known::{Compared, Digest, Entry, ImageFacts, Memory, Seen, pairs};
 use livestick::ui::tui::state::{Input, State};
 use livestick::ui::tui::work::{Message, Task};
-use livestick::units::Bytes;
+use livestick::units::{Bytes, Extent};
 
 pub const IMAGE: &str = "/home/ada/Downloads/Fedora-SoaS-Live-42.iso";
 const SIZE: u64 = 1_152_319_488;
@@ -177,7 +182,7 @@ pub fn report() -> Box<Report> {
         verdict: Verdict::Verified {
             proof: "direct reads; the kernel fetched 1 152 319 488 bytes from the device".into(),
         },
-        as_written: "90ab".repeat(16),
+        tree: "90ab".repeat(16),
         restored: "5ad1".repeat(16),
         ranges: plan.patches.len(),
         changed: plan.changed(),
@@ -190,6 +195,131 @@ pub fn report() -> Box<Report> {
     ];
     report.notes = vec!["the stick can be pulled out now".into()];
     report.seconds = 321.0;
+    Box::new(report)
+}
+
+/// What was published of the image, and how far it was compared.
+pub fn digest(compared: Compared) -> Message {
+    let published = Published::Listed {
+        sums: vec![Sum {
+            algorithm: Algorithm::Sha256,
+            value: vec![0x5a; 32],
+        }],
+        file: "/home/ada/Downloads/Fedora-SoaS-42-CHECKSUM".into(),
+        signature: Signature::Good {
+            key: "B0F4950458F69E1150C6C5EDC8AC4916105EF944".into(),
+            owner: "Fedora (42) <fedora-42-primary@fedoraproject.org>".into(),
+        },
+    };
+    Message::Digest {
+        path: IMAGE.into(),
+        digest: Box::new(Digest {
+            published: Ok(published),
+            compared,
+        }),
+    }
+}
+
+/// What a look at the stick could have found: a flipped bit, or nothing.
+pub fn looked(task: Purpose, damaged: bool) -> Box<Report> {
+    let words = format!("/dev/sdb   {}", plan().target.description);
+    let mut report = Report::new(task, words);
+    let link = |name: &str, holds, result: &str, how: &str| Link {
+        name: name.into(),
+        holds,
+        result: result.into(),
+        how: how.into(),
+    };
+    let how = "direct reads; the kernel fetched 1 152 319 488 bytes from the device";
+    let (holds, result) = if damaged {
+        (Holds::Broken, "1 of 1 099 chunks is not as it was written")
+    } else {
+        (
+            Holds::Proven,
+            "identical to the image except 6 ranges, 812 bytes",
+        )
+    };
+    report.links = vec![
+        link(
+            "record",
+            Holds::Proven,
+            "written by livestick 0.1.0 on 2026-11-20",
+            "two copies, each with its own checksum",
+        ),
+        link("image", holds, result, how),
+        link(
+            "partition table",
+            Holds::Proven,
+            "as it was written, and its backup",
+            "the record",
+        ),
+        link(
+            "home",
+            Holds::NotClaimed,
+            "ext4, its structures are sound",
+            "e2fsck -fn; ext4 keeps no checksums of data",
+        ),
+    ];
+    report.exit = Exit::Verified;
+    report.state = StickState::Complete;
+    let (cause, says, next) = if damaged {
+        report.exit = Exit::NotVerified;
+        report.damage = vec![Damage {
+            extent: Extent {
+                at: Bytes(734_003_207),
+                len: Bytes(1),
+            },
+            exact: true,
+            partition: None,
+            places: vec!["LiveOS/squashfs.img".into()],
+            kind: damage::Kind::Flips { bits: 1 },
+            again: Again::Same,
+            cure: Cure::Image,
+        }];
+        (
+            Cause::Damaged,
+            "1 byte is not as it was written",
+            "run `livestick repair` with the image",
+        )
+    } else {
+        (
+            Cause::Sound,
+            "the stick holds what was written to it",
+            "nothing has to be done",
+        )
+    };
+    report.diagnosis = Some(damage::Verdict {
+        cause,
+        says: says.into(),
+        next: next.into(),
+    });
+    report.seconds = 61.0;
+    Box::new(report)
+}
+
+/// What a probe could have found.
+pub fn probed() -> Box<Report> {
+    let capacity = Capacity {
+        claimed: Bytes(STICK),
+        finding: Finding::Drops {
+            from: Bytes(8_004_304_896),
+        },
+        full: false,
+        blank: false,
+        marks: 230,
+        read: Bytes::mib(200),
+        verdict: Verdict::Verified {
+            proof: "direct reads".into(),
+        },
+        lost: Vec::new(),
+        left: Vec::new(),
+    };
+    let words = format!("/dev/sdb   {}", plan().target.description);
+    let mut report = Report::new(Purpose::Probe, words);
+    report.exit = capacity.exit();
+    report.state = capacity.state();
+    report.capacity = Some(capacity);
+    report.seconds = 9.0;
     Box::new(report)
 }
 
@@ -254,6 +384,7 @@ impl Way {
             path: IMAGE.into(),
             facts: Ok(Box::new(image())),
         });
+        way.hear(digest(Compared::Equal));
         way
     }
 
@@ -341,5 +472,85 @@ impl Way {
         let mut way = Way::to_writing();
         way.event(Event::Failed { failure: failure() });
         way
+    }
+
+    /// On to what a key of the stick's screen begins.
+    pub fn to_errand(keys: &[Cmd]) -> Way {
+        let mut way = Way::to_sticks();
+        way.press(Cmd::Down);
+        for (i, key) in keys.iter().enumerate() {
+            let tasks = way.press(*key);
+            let begins = tasks.iter().any(|task| matches!(task, Task::Errand(_)));
+            assert_eq!(begins, i + 1 == keys.len(), "{tasks:?}");
+        }
+        way
+    }
+
+    /// In the middle of what is read.
+    pub fn looking(mut self, task: Purpose) -> Way {
+        let step = |title: &str, work, bytes| Step {
+            title: title.into(),
+            work,
+            bytes,
+        };
+        let steps = vec![
+            step(
+                "check the partition table and the record",
+                Work::CheckTable,
+                Bytes::mib(1),
+            ),
+            step(
+                "read the image's range, and compare",
+                Work::ReadStick,
+                Bytes(SIZE),
+            ),
+            step(
+                "check /home",
+                Work::CheckFilesystem { partition: 0 },
+                Bytes::ZERO,
+            ),
+        ];
+        let total = steps.iter().map(|step| step.bytes).sum();
+        self.event(Event::Begun {
+            task,
+            target: "/dev/sdb".into(),
+            steps,
+            total,
+        });
+        self.event(Event::Started { step: 0 });
+        self.event(Event::Finished { step: 0 });
+        self.event(Event::Started { step: 1 });
+        for i in 1..20 {
+            self.event(Event::Progress {
+                step: 1,
+                done: Bytes::mib(1 + 25 * i),
+                total,
+            });
+            self.wait(Duration::from_millis(500));
+        }
+        self
+    }
+
+    pub fn asked(mut self, what: &str) -> Way {
+        self.hear(Message::Asked {
+            target: Box::new(plan().target),
+            what: what.into(),
+        });
+        self
+    }
+
+    /// A repair asks.
+    pub fn to_repair_question() -> Way {
+        let way = Way::to_errand(&[Cmd::Char('r'), Cmd::Enter]).looking(Purpose::Repair);
+        way.asked(
+            "damage     1 byte at byte 734 003 207: LiveOS/squashfs.img; 1 bit flipped; a second read gives the same\nwrite      1 048 576 bytes at byte 734 003 200: LiveOS/squashfs.img\nOnly this is written to /dev/sdb (SanDisk Ultra Fit); nothing else on it changes.",
+        )
+    }
+
+    /// A probe asks.
+    pub fn to_probe_question() -> Way {
+        Way::to_errand(&[Cmd::Char('p')]).asked(
+            "232 marks of 4 KiB are written, read back and taken back.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+        )
     }
 }

@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod driven;
+mod errands;
 mod given_back;
+mod limits;
 mod made_up;
 mod password;
 mod property;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! No sequence of keys and events panics, and none starts a write without the typed word.
+//! No sequence of keys and events panics, and none starts a write, a repair or a probe without the typed word.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use livestick::event::{Event, Work};
+use livestick::event::{Event, Task as Purpose, Work};
 use livestick::report::StickState;
 use livestick::ui::tui::keys::Cmd;
+use livestick::ui::tui::known::Compared;
 use livestick::ui::tui::state::{Input, Screen};
 use livestick::ui::tui::work::{Message, Task};
 use livestick::units::Bytes;
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::made_up::{IMAGE, Way, disks, entries, failure, image, plan, report};
+use crate::made_up::{IMAGE, Way, digest, disks, entries, failure, image, plan, report};
 use crate::screens::{COLOUR, drawn};
 
 /// Something that happens.
@@ -45,6 +46,9 @@ enum Said {
     Done,
     Failed,
     Saved(bool),
+    Digest(u64),
+    Asked,
+    Looked,
 }
 
 fn message(said: &Said) -> Message {
@@ -96,6 +100,23 @@ fn message(said: &Said) -> Message {
         Said::Note(text) => Message::Job(Event::Note { text: text.clone() }),
         Said::Done => Message::Job(Event::Done { report: report() }),
         Said::Failed => Message::Job(Event::Failed { failure: failure() }),
+        Said::Digest(n) => digest(match n {
+            0 => Compared::NotYet,
+            1 => Compared::Equal,
+            2 => Compared::Differs("it is another one".into()),
+            3 => Compared::Failed("it cannot be read".into()),
+            n => Compared::Going(*n),
+        }),
+        Said::Asked => Message::Asked {
+            target: Box::new(plan.target),
+            what: "write      this".into(),
+        },
+        Said::Looked => Message::Job(Event::Begun {
+            task: Purpose::Repair,
+            target: "/dev/sdb".into(),
+            steps: plan.steps(),
+            total: Bytes(7),
+        }),
         Said::Saved(well) => Message::Saved(if *well {
             Ok("report.txt".into())
         } else {
@@ -121,6 +142,9 @@ fn said() -> impl Strategy<Value = Said> {
         Just(Said::Done),
         Just(Said::Failed),
         any::<bool>().prop_map(Said::Saved),
+        (0_u64..200).prop_map(Said::Digest),
+        Just(Said::Asked),
+        Just(Said::Looked),
     ]
 }
 
@@ -149,16 +173,16 @@ fn key() -> impl Strategy<Value = Cmd> {
     ];
     prop_oneof![
         3 => select(cmds),
-        2 => select("ultraULTRA sandiskyYnwsfxr09?./\u{fc}\u{6f22}".chars().collect::<Vec<_>>()).prop_map(Cmd::Char),
+        2 => select("ultraULTRA sandiskyYnwsfxrvVpcx09?./\u{fc}\u{6f22}".chars().collect::<Vec<_>>()).prop_map(Cmd::Char),
         1 => any::<char>().prop_map(Cmd::Char),
     ]
 }
 
-/// Capital letters stand for keys: Enter, Down, Right, Clear, Planned.
+/// Capital letters stand for keys and messages: Enter, Down, Clear, Planned, Question.
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         5 => key().prop_map(Act::Key),
-        3 => select(vec!["DE", "EP", "E", "Cultra E", "ultr", "aE", "CultraE", "EultrE", "fstick.imgE", "y", "w"])
+        3 => select(vec!["DE", "EP", "E", "Cultra E", "ultr", "aE", "CultraE", "EultrE", "fstick.imgE", "y", "w", "Dv", "DrE", "Dp", "DV", "DxE", "DrEQCultraE", "DpQultraE"])
             .prop_map(Act::Keys),
         3 => said().prop_map(Act::Heard),
         1 => (0_u64..100_000).prop_map(Act::Time),
@@ -171,6 +195,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 struct Witness {
     typed: String,
     writes: usize,
+    /// Errands whose question was answered with yes.
+    consents: usize,
 }
 
 impl Witness {
@@ -181,6 +207,10 @@ impl Witness {
         };
         let asked = asks(way);
         let helped = way.state.help;
+        if matches!(input, Input::Message(Message::Asked { .. })) && way.state.is_writing() {
+            // Another question, of which nothing is answered.
+            self.typed.clear();
+        }
         let tasks = way.take(input);
         let writes = tasks.iter().filter(|task| matches!(task, Task::Write(_)));
         let writes = writes.count();
@@ -193,6 +223,16 @@ impl Witness {
             let bare: String = self.typed.split_whitespace().collect();
             assert_eq!(bare.to_lowercase(), "ultra");
             assert!(matches!(way.state.screen, Screen::Writing(_)));
+        }
+        for task in &tasks {
+            let Task::Consent(yes) = task else { continue };
+            assert!(asked, "an answer without a question");
+            if *yes {
+                self.consents += 1;
+                assert_eq!(cmd, Some(Cmd::Enter));
+                let bare: String = self.typed.split_whitespace().collect();
+                assert_eq!(bare.to_lowercase(), "ultra");
+            }
         }
         if !asks(way) || !asked {
             self.typed.clear();
@@ -209,10 +249,14 @@ impl Witness {
 }
 
 fn asks(way: &Way) -> bool {
-    matches!(&way.state.screen, Screen::Review(review) if review.confirm.is_some())
+    match &way.state.screen {
+        Screen::Review(review) => review.confirm.is_some(),
+        Screen::Writing(job) => job.question.is_some(),
+        _ => false,
+    }
 }
 
-fn play(mut way: Way, acts: &[Act], sizes: &[(u16, u16)]) -> usize {
+fn play(mut way: Way, acts: &[Act], sizes: &[(u16, u16)]) -> (usize, usize) {
     let mut witness = Witness::default();
     for (i, act) in acts.iter().enumerate() {
         match act {
@@ -223,6 +267,7 @@ fn play(mut way: Way, acts: &[Act], sizes: &[(u16, u16)]) -> usize {
                         'E' => Input::Cmd(Cmd::Enter),
                         'D' => Input::Cmd(Cmd::Down),
                         'C' => Input::Cmd(Cmd::Delete),
+                        'Q' => Input::Message(message(&Said::Asked)),
                         'P' => Input::Message(Message::Planned {
                             number: way.state.planning.unwrap_or(0),
                             plan: Ok(plan()),
@@ -237,7 +282,7 @@ fn play(mut way: Way, acts: &[Act], sizes: &[(u16, u16)]) -> usize {
         }
         drawn(&way.state, COLOUR, sizes[i % sizes.len()]);
     }
-    witness.writes
+    (witness.writes, witness.consents)
 }
 
 fn starts() -> impl Strategy<Value = fn() -> Way> {
@@ -251,6 +296,8 @@ fn starts() -> impl Strategy<Value = fn() -> Way> {
         Way::to_writing,
         Way::to_report,
         Way::to_failure,
+        Way::to_repair_question,
+        Way::to_probe_question,
     ];
     select(starts)
 }
@@ -283,15 +330,27 @@ proptest! {
 fn the_word_does_start_a_write() {
     // Were this not so, the property above would hold of a program that never writes.
     let (size, right) = ([(80, 24)], [Act::Keys("CultraE")]);
-    assert_eq!(play(Way::to_question(), &right, &size), 1);
-    assert_eq!(play(Way::to_question(), &[Act::Keys("ULTRA E")], &size), 1);
-    assert_eq!(play(Way::to_question(), &[Act::Keys(" ultra E")], &size), 1);
+    assert_eq!(play(Way::to_question(), &right, &size), (1, 0));
+    assert_eq!(
+        play(Way::to_question(), &[Act::Keys("ULTRA E")], &size),
+        (1, 0)
+    );
+    assert_eq!(
+        play(Way::to_question(), &[Act::Keys(" ultra E")], &size),
+        (1, 0)
+    );
     for wrong in ["E", "ultrE", "sandiskE", "ultraaE", "yE", "yesE"] {
         assert_eq!(
             play(Way::to_question(), &[Act::Keys(wrong)], &size),
-            0,
+            (0, 0),
             "{wrong}"
         );
+        for way in [Way::to_repair_question(), Way::to_probe_question()] {
+            assert_eq!(play(way, &[Act::Keys(wrong)], &size), (0, 0), "{wrong}");
+        }
+    }
+    for way in [Way::to_repair_question(), Way::to_probe_question()] {
+        assert_eq!(play(way, &[Act::Keys("CultraE")], &size), (0, 1));
     }
     // A plan that was not asked for, or that comes too late, is not shown.
     let mut way = Way::to_sizes();
@@ -302,6 +361,25 @@ fn the_word_does_start_a_write() {
     way.press(Cmd::Right);
     way.hear(message(&Said::Planned(number, true)));
     assert!(matches!(way.state.screen, Screen::Persistence));
+}
+
+#[test]
+fn a_disk_that_is_no_stick_by_its_looks_is_probed_when_it_was_named() {
+    let mut way = Way::to_sticks();
+    for _ in 0..3 {
+        way.press(Cmd::Down);
+    }
+    assert!(way.press(Cmd::Char('p')).is_empty());
+    way.write("4C530000");
+    let tasks = way.press(Cmd::Enter);
+    let Some(Task::Errand(errand)) = tasks.first() else {
+        panic!("{tasks:?}")
+    };
+    assert_eq!(errand.allow.as_deref(), Some("4C530000"));
+    assert_eq!(
+        errand.command(),
+        "sudo livestick probe /dev/sda --allow-disk 4C530000"
+    );
 }
 
 #[test]

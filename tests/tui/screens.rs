@@ -8,17 +8,21 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use livestick::event::Event;
+use livestick::event::{Event, Task as Purpose};
+use livestick::published::Published;
+use livestick::report::{Exit, Failure, StickState};
 use livestick::ui::tui::glyphs::{Look, Set};
 use livestick::ui::tui::keys::Cmd;
+use livestick::ui::tui::known::{Compared, Digest};
 use livestick::ui::tui::screens::draw;
 use livestick::ui::tui::state::State;
+use livestick::ui::tui::work::Message;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Style};
 
-use crate::made_up::Way;
+use crate::made_up::{IMAGE, Way, digest, looked, probed};
 
 pub const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (120, 40)];
 
@@ -122,6 +126,13 @@ fn name(style: Style) -> Option<String> {
 
 /// Every screen by name, with what leads to it.
 fn all() -> Vec<(&'static str, Way)> {
+    let mut all = the_way();
+    all.extend(besides());
+    all
+}
+
+/// The screens of the way to a written stick.
+fn the_way() -> Vec<(&'static str, Way)> {
     use Cmd::{Back, Char, Down, End, Enter, Help, Next};
     let pressed = |mut way: Way, keys: &[Cmd]| {
         for key in keys {
@@ -173,6 +184,80 @@ fn all() -> Vec<(&'static str, Way)> {
         ("report", Way::to_report()),
         ("report-saving", pressed(Way::to_report(), &[Char('s')])),
         ("report-failed", Way::to_failure()),
+    ]
+}
+
+/// The screens of what is done besides writing, and of the published digest.
+fn besides() -> Vec<(&'static str, Way)> {
+    use Cmd::{Back, Char, Down, Help};
+    let pressed = |mut way: Way, keys: &[Cmd]| {
+        for key in keys {
+            way.press(*key);
+        }
+        way
+    };
+    let heard = |mut way: Way, message| {
+        way.hear(message);
+        way
+    };
+    let ended = |key, report| {
+        let mut way = Way::to_errand(&[Char(key)]).looking(Purpose::Verify);
+        way.event(Event::Done { report });
+        way
+    };
+    let denied = {
+        let mut way = Way::to_errand(&[Char('v')]);
+        let failure = Failure {
+            exit: Exit::Denied,
+            message:
+                "this takes root for /dev/sdb; leave with q and run: sudo livestick verify /dev/sdb"
+                    .into(),
+            state: StickState::Untouched,
+        };
+        way.event(Event::Failed { failure });
+        way
+    };
+    let differs = Compared::Differs(format!(
+        "the image Fedora-SoaS-Live-42.iso does not match: its sha256 is {}, /home/ada/Downloads/Fedora-SoaS-42-CHECKSUM says {}; download it again",
+        "ab".repeat(32),
+        "5a".repeat(32)
+    ));
+    let unpublished = Message::Digest {
+        path: IMAGE.into(),
+        digest: Box::new(Digest::of(Ok(Published::NotFound { notes: Vec::new() }))),
+    };
+    let verifying = || Way::to_errand(&[Char('v')]).looking(Purpose::Verify);
+    vec![
+        (
+            "image-comparing",
+            heard(Way::to_image(), digest(Compared::Going(34))),
+        ),
+        ("image-differs", heard(Way::to_image(), digest(differs))),
+        ("image-unpublished", heard(Way::to_image(), unpublished)),
+        (
+            "stick-no-probe",
+            pressed(Way::to_sticks(), &[Down, Char('c')]),
+        ),
+        ("stick-help", pressed(Way::to_sticks(), &[Down, Down, Help])),
+        (
+            "stick-repair",
+            pressed(Way::to_sticks(), &[Down, Char('r')]),
+        ),
+        (
+            "stick-extract",
+            pressed(Way::to_sticks(), &[Down, Char('x')]),
+        ),
+        ("stick-denied", denied),
+        ("verifying", verifying()),
+        ("verifying-asking", pressed(verifying(), &[Back])),
+        ("repair-question", Way::to_repair_question()),
+        ("probe-question", Way::to_probe_question()),
+        (
+            "report-verified",
+            ended('v', looked(Purpose::Verify, false)),
+        ),
+        ("report-damaged", ended('v', looked(Purpose::Verify, true))),
+        ("report-counterfeit", ended('p', probed())),
     ]
 }
 
@@ -279,6 +364,23 @@ fn in_the_smallest_window_nothing_essential_is_cut() {
         &Way::to_writing(),
         &["%", "left", "2. write", "at work", "6. write and read back"],
     );
+    shows(
+        &Way::to_repair_question(),
+        &["Write this again?", "1 bit flipped", "Type Ultra", "> "],
+    );
+    shows(
+        &Way::to_probe_question(),
+        &["contents are as before", "Type Ultra"],
+    );
+    let mut other = Way::to_image();
+    other.hear(digest(Compared::Differs("its sha256 is another".into())));
+    shows(&other, &["the image has another one"]);
+    let mut keys = Way::to_sticks();
+    for key in [Cmd::Down, Cmd::Down, Cmd::Help] {
+        keys.press(key);
+    }
+    // All of them, to the last.
+    shows(&keys, &["compare it with its record", "Ctrl-C"]);
     shows(
         &Way::to_failure(),
         &[

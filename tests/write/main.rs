@@ -24,7 +24,7 @@ use support::device::{Loop, Mounted};
 use support::lab::{iso, livestick, scratch};
 use support::program::{output, root, run, text};
 use tempfile::TempDir;
-use written::{Asked, Backing, write};
+use written::{Asked, Backing, number, write};
 
 type Part = (&'static str, u64);
 const BTRFS: Part = ("btrfs", 160);
@@ -110,9 +110,14 @@ fn a_plain_stick_is_the_image_and_nothing_else_is_touched() {
         assert_eq!(written.plan()["behind"], serde_json::json!([]));
         // Digests, the media check, and the rest of the target.
         ranges::judge(&written);
-        // A new file is as long as asked and has nothing behind the image.
+        // A new file is as long as asked and has nothing behind the image but the record.
         if backing == Backing::New {
-            let rest = fs::read(&written.path).unwrap();
+            let mut rest = fs::read(&written.path).unwrap();
+            let region = &written.plan()["record"]["region"];
+            let from = usize::try_from(number(&region["at"])).unwrap();
+            let len = usize::try_from(number(&region["len"])).unwrap();
+            assert!(rest[from..].starts_with(b"LIVESTICK-RECORD"));
+            rest[from..from + len].fill(0);
             let rest = &rest[usize::try_from(written.image_size()).unwrap()..];
             assert!(rest.iter().all(|byte| *byte == 0));
         }
@@ -122,20 +127,30 @@ fn a_plain_stick_is_the_image_and_nothing_else_is_touched() {
 #[test]
 fn the_report_of_a_plain_stick_says_byte_for_byte() {
     let dir = TempDir::new_in(scratch()).unwrap();
-    let path = dir.path().join("stick.img");
+    let (path, report) = (dir.path().join("stick.img"), dir.path().join("report.txt"));
+    let image = iso("grub2", &[]);
     let arguments = [
         "write",
-        text(&iso("grub2", &[])),
+        text(&image),
         text(&path),
         "--size",
         "32MiB",
         "--yes",
-    ]
-    .map(str::to_owned);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        "--report",
+        text(&report),
+    ];
     let out = livestick(&arguments);
     let said = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success(), "{said}");
+    // The report in a file says the same, as JSON where its name says so.
+    assert!(said.ends_with(&fs::read_to_string(&report).unwrap()));
+    let mut again = arguments;
+    let json = dir.path().join("report.json");
+    again[7] = text(&json);
+    assert!(livestick(&again).status.success());
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(told["exit"], "verified");
+    assert_eq!(told["task"], "write");
     for words in [
         "past the caches: verified",
         "identical to the image, byte for byte",
@@ -143,6 +158,22 @@ fn the_report_of_a_plain_stick_says_byte_for_byte() {
     ] {
         assert!(said.contains(words), "no '{words}' in {said}");
     }
+}
+
+#[test]
+fn a_report_takes_the_place_of_nothing_that_matters() {
+    let dir = TempDir::new_in(scratch()).unwrap();
+    let (path, link) = (dir.path().join("stick.img"), dir.path().join("link"));
+    let image = iso("grub2", &[]);
+    std::os::unix::fs::symlink(&image, &link).unwrap();
+    let before = run("sha256sum", &[text(&image)]);
+    for report in [text(&image), text(&link), text(&path), "/dev/null", "/tmp"] {
+        let args = ["write", text(&image), text(&path), "--size", "32MiB"];
+        let out = livestick(&[&args[..], &["--yes", "--report", report]].concat());
+        assert_eq!(out.status.code(), Some(2), "{report}");
+        assert!(!path.exists());
+    }
+    assert_eq!(run("sha256sum", &[text(&image)]), before);
 }
 
 #[test]

@@ -63,6 +63,13 @@ pub(super) struct Set {
     pub torn: bool,
 }
 
+impl Volume {
+    /// Reads no more than the descriptors at the usual place; `None` where there is no volume.
+    pub fn read(image: &dyn ReadAt) -> Result<Option<Volume>, ReadError> {
+        Ok(Set::read(image, Bytes::ZERO)?.map(|set| set.volume))
+    }
+}
+
 /// blkid looks at no more; real images have three to five.
 const MAX_DESCRIPTORS: u64 = 16;
 

@@ -7,6 +7,7 @@ use super::known::{ImageFacts, Memory};
 use super::sticks::Target;
 use crate::plan::layout::Purpose;
 use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
+use crate::plan::record::PlannedRecord;
 use crate::request::{FsKind, Request, Size, Wanted};
 use crate::table::{GRAIN, Space};
 use crate::units::{Bytes, GIB};
@@ -85,7 +86,10 @@ impl Room {
             Memory::Possible(kinds) => kinds.clone(),
             _ => Vec::new(),
         };
-        let space = |count| image.table.space(image.size, target.size, count);
+        let space = |count| {
+            PlannedRecord::and_space(image.size, &image.table, target.size, count)
+                .map(|(_, space)| space)
+        };
         // An MBR may have a place for one partition and not for two.
         let space = space(2)
             .or_else(|_| space(1))
@@ -93,7 +97,7 @@ impl Room {
         Room { mountable, space }
     }
 
-    /// How much there is behind the image.
+    /// How much there is for partitions, behind the image and the record.
     pub fn free(&self) -> Bytes {
         self.space
             .as_ref()
@@ -411,6 +415,7 @@ impl Amounts {
             extra_arguments: arguments.map(Into::into).collect(),
             unmount: target.unmount,
             allow_disk: target.allow.clone(),
+            probe: target.probe,
             ..Request::default()
         }
     }

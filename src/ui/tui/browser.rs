@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::keys::{Cmd, Field, moved};
-use super::known::{Entry, ImageFacts};
+use super::known::{Compared, Digest, Entry, ImageFacts};
 use super::work::{Message, Task};
 
 /// How many rows a page key moves.
@@ -33,6 +33,8 @@ pub struct Browser {
     pub cursor: usize,
     /// The image that is looked at, and what is known of it.
     pub facts: Option<(PathBuf, Result<Box<ImageFacts>, String>)>,
+    /// What was published of the image that was looked at last.
+    pub digest: Option<(PathBuf, Box<Digest>)>,
     /// The image that the user wants, while it is still being looked at.
     pub wanted: Option<PathBuf>,
     /// The first line of the facts that is shown, while they have the whole screen.
@@ -53,6 +55,7 @@ impl Default for Browser {
             all: false,
             cursor: 0,
             facts: None,
+            digest: None,
             wanted: None,
             reading_facts: None,
             land: None,
@@ -135,6 +138,28 @@ impl Browser {
             .map(|(_, facts)| facts)
     }
 
+    /// What was published of the image under the cursor.
+    pub fn published(&self) -> Option<&Digest> {
+        let path = &self.current()?.path;
+        self.digest
+            .as_ref()
+            .filter(|(known, _)| known == path)
+            .map(|(_, digest)| &**digest)
+    }
+
+    /// The facts are read: whoever does so wants to know whether the image is the published one, too.
+    fn read_facts(&mut self, tasks: &mut Vec<Task>) {
+        self.reading_facts = Some(0);
+        let settled = self.published().is_some_and(|digest| {
+            !matches!(digest.compared, Compared::NotYet | Compared::Failed(_))
+        });
+        if let (Some(entry), Some(Ok(_))) = (self.current(), self.looked_at())
+            && !settled
+        {
+            tasks.push(Task::Compare(entry.path.clone()));
+        }
+    }
+
     /// Takes a command.
     pub fn command(&mut self, cmd: Cmd, tasks: &mut Vec<Task>) -> Choice {
         if let Some(at) = self.reading_facts {
@@ -157,7 +182,7 @@ impl Browser {
             Cmd::Left | Cmd::Erase => self.up(tasks),
             Cmd::Next | Cmd::Previous => self.next_place(cmd == Cmd::Next, tasks),
             Cmd::Char('/') => self.typing = true,
-            Cmd::Char(' ') => self.reading_facts = Some(0),
+            Cmd::Char(' ') => self.read_facts(tasks),
             Cmd::Char('.') => {
                 self.all = !self.all;
                 self.cursor = 0;
@@ -296,6 +321,7 @@ impl Browser {
                     };
                 }
             }
+            Message::Digest { path, digest } => self.digest = Some((path, digest)),
             _ => {}
         }
         Choice::Stay

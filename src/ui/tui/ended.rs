@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
+use super::job::Origin;
 use super::keys::{Cmd, Field};
 use super::work::Task;
-use crate::disk::direct::Kind;
-use crate::plan::Plan;
+use crate::event;
 use crate::report::{Exit, Failure, Report};
 
 /// How a job ended.
@@ -14,7 +14,9 @@ use crate::report::{Exit, Failure, Report};
 pub struct Ended {
     /// The report, or the failure.
     pub result: Result<Box<Report>, Failure>,
-    /// What was to be written, in words.
+    /// What the job was for.
+    pub task: event::Task,
+    /// The stick, in words.
     pub target: String,
     /// Whether that was a disk, and not a file.
     pub disk: bool,
@@ -43,15 +45,13 @@ pub enum Choice {
 
 impl Ended {
     /// A job that ended.
-    pub fn new(result: Result<Box<Report>, Failure>, plan: &Plan, notes: Vec<String>) -> Ended {
+    pub fn new(result: Result<Box<Report>, Failure>, origin: &Origin, notes: Vec<String>) -> Ended {
+        let (path, description) = origin.target();
         Ended {
             result,
-            target: format!(
-                "{}   {}",
-                plan.target.path.display(),
-                plan.target.description
-            ),
-            disk: plan.target.kind == Kind::Disk,
+            task: origin.task(),
+            target: format!("{path}   {description}"),
+            disk: origin.is_disk(),
             notes,
             scroll: 0,
             saving: None,
@@ -73,8 +73,8 @@ impl Ended {
         match &self.result {
             Ok(report) => match &report.read_back {
                 Some(back) => format!(
-                    "{report}digests    medium, as written  {}\n           changes put back    {}\n",
-                    back.as_written, back.restored
+                    "{report}digests    medium, a tree      {}\n           changes put back    {}\n",
+                    back.tree, back.restored
                 ),
                 None => report.to_string(),
             },

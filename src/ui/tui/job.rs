@@ -3,9 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::errand::{Answer, Errand, Question};
 use super::keys::Cmd;
 use super::review::Review;
-use crate::event::{Event, Step, Work};
+use crate::disk::direct::Kind;
+use crate::disk::shown;
+use crate::event::{Event, Step, Task, Work};
 use crate::report::{Failure, Report};
 use crate::ui::pace::{Pace, float};
 use crate::units::Bytes;
@@ -75,11 +78,52 @@ impl Samples {
     }
 }
 
+/// What a job was begun from; where it goes back to if it never began.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The review of a plan that is written.
+    Review(Box<Review>),
+    /// The table of sticks.
+    Errand(Box<Errand>),
+}
+
+impl Origin {
+    /// What the job is for.
+    pub fn task(&self) -> Task {
+        match self {
+            Origin::Review(_) => Task::Write,
+            Origin::Errand(errand) => errand.task(),
+        }
+    }
+
+    /// The target's path, and what it is in words.
+    pub fn target(&self) -> (String, &str) {
+        let (path, description) = match self {
+            Origin::Review(review) => {
+                let target = &review.plan.target;
+                (&target.path, &target.description)
+            }
+            Origin::Errand(errand) => (&errand.path, &errand.description),
+        };
+        (shown(path).to_string(), description)
+    }
+
+    /// Whether the target is a disk, and not a file.
+    pub fn is_disk(&self) -> bool {
+        match self {
+            Origin::Review(review) => review.plan.target.kind == Kind::Disk,
+            Origin::Errand(errand) => errand.disk,
+        }
+    }
+}
+
 /// A job.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What was reviewed; where a job goes back to that never began.
-    pub review: Box<Review>,
+    /// What it was begun from.
+    pub origin: Origin,
+    /// What it asks before it writes.
+    pub question: Option<Question>,
     /// What is known of the speed.
     pub pace: Pace,
     /// How far each step is.
@@ -118,7 +162,7 @@ pub enum Outcome {
 }
 
 /// What a command leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Nothing but a changed screen.
     Stay,
@@ -126,17 +170,25 @@ pub enum Choice {
     NotMine,
     /// The writer shall stop.
     Cancel,
+    /// The answer to its question.
+    Answer(bool),
+    /// Something the user should read.
+    Say(String),
 }
 
 impl Job {
-    /// A job that was confirmed.
-    pub fn new(review: Review, now: Instant) -> Job {
-        let steps = review.plan.steps();
+    /// A job that was confirmed, or that asks by itself. The steps of an errand are known when it begins.
+    pub fn new(origin: Origin, now: Instant) -> Job {
+        let steps = match &origin {
+            Origin::Review(review) => review.plan.steps(),
+            Origin::Errand(_) => Vec::new(),
+        };
         Job {
             progress: vec![Progress::ToCome; steps.len()],
             total: steps.iter().map(|step| step.bytes).sum(),
             pace: Pace::new(steps, now),
-            review: Box::new(review),
+            origin,
+            question: None,
             step: 0,
             done: Bytes::ZERO,
             begun: false,
@@ -211,6 +263,14 @@ impl Job {
         }
     }
 
+    /// The job asks something.
+    pub fn ask(&mut self, question: Question, now: Instant) {
+        self.moved = now;
+        self.asking = false;
+        // Whoever stopped it has answered.
+        self.question = (!self.stopping).then_some(question);
+    }
+
     /// Time went by.
     pub fn tick(&mut self, now: Instant) {
         self.samples.take(self.done, now);
@@ -227,10 +287,12 @@ impl Job {
                     | Work::FirstMib
                     | Work::Blank
                     | Work::Probe
+                    | Work::ReadStick
+                    | Work::ReadImage
             )
         );
         let quiet = now.saturating_duration_since(self.moved);
-        (flows && quiet >= STALL).then_some(quiet)
+        (flows && self.question.is_none() && quiet >= STALL).then_some(quiet)
     }
 
     /// Takes a command.
@@ -247,6 +309,18 @@ impl Job {
                 _ => {}
             }
             return Choice::Stay;
+        }
+        if let Some(question) = &mut self.question {
+            let answer = match question.command(cmd) {
+                Answer::Stay => return Choice::Stay,
+                Answer::NotMine => return Choice::NotMine,
+                Answer::Say(text) => return Choice::Say(text),
+                Answer::Yes => true,
+                Answer::No => false,
+            };
+            self.question = None;
+            self.stopping |= !answer;
+            return Choice::Answer(answer);
         }
         match cmd {
             Cmd::Back | Cmd::Interrupt | Cmd::Char('q') => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::disk::Disk;
 use crate::disk::standing::{Reason, Standing};
 use crate::image::Image;
+use crate::published::Published;
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 use crate::table::Table;
@@ -101,6 +102,46 @@ impl ImageFacts {
             table: image.table.clone(),
             memory,
             lines: pairs(&facts::image(image)),
+        }
+    }
+}
+
+/// How far an image is compared with what was published of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// There is nothing to compare with.
+    Nothing,
+    /// Not yet.
+    NotYet,
+    /// It is being read; hundredths that are done.
+    Going(u64),
+    /// It has the published digest.
+    Equal,
+    /// It has another one; both in words.
+    Differs(String),
+    /// It could not be read.
+    Failed(String),
+}
+
+/// What was published of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// What was found; or why that stops a write.
+    pub published: Result<Published, String>,
+    /// Whether the image has it.
+    pub compared: Compared,
+}
+
+impl Digest {
+    /// What was found, nothing of which is compared yet.
+    pub fn of(published: Result<Published, String>) -> Digest {
+        let compared = match &published {
+            Ok(published) if !published.sums().is_empty() => Compared::NotYet,
+            _ => Compared::Nothing,
+        };
+        Digest {
+            published,
+            compared,
         }
     }
 }

@@ -18,6 +18,7 @@
 pub mod amounts;
 pub mod browser;
 pub mod ended;
+pub mod errand;
 pub mod glyphs;
 pub mod job;
 pub mod keys;

@@ -15,12 +15,13 @@ use super::terminal::{self, Signals};
 use super::work::{Message, Task, Work, Writer};
 use super::{Options, screens};
 use crate::disk::shown;
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::report::Exit;
 use crate::ui::warn;
 
-/// How long a message from a thread waits at most to be seen.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a message from a thread waits at most to be seen; a key is answered at once. Shorter costs more than it
+/// gives: crossterm's wait spins through its last millisecond.
+const PATIENCE: Duration = Duration::from_millis(150);
 /// How often the screen is drawn at most while messages stream in; a key is answered at once.
 const FRAME: Duration = Duration::from_millis(100);
 /// How often time itself changes the screen while a stick is written.
@@ -100,7 +101,10 @@ impl Session {
         }
         if let Screen::Report(ended) = &self.state.screen {
             match &ended.result {
-                Ok(report) => warn(&format!("{} is written", report.stick)),
+                Ok(report) if report.task == event::Task::Write => {
+                    warn(&format!("{} is written", report.stick));
+                }
+                Ok(report) => warn(&report.to_string()),
                 Err(failure) => warn(&format!("{failure}; {}", failure.state)),
             }
         }

@@ -10,13 +10,15 @@ use std::time::Instant;
 use super::amounts::{Amounts, Room};
 use super::browser::{self, Browser};
 use super::ended::{self, Ended};
-use super::job::{self, Job, Outcome};
+use super::errand::{Errand, Question, heading};
+use super::job::{self, Job, Origin, Outcome};
 use super::keys::Cmd;
-use super::known::{ImageFacts, Memory};
+use super::known::{Compared, ImageFacts, Memory};
 use super::review::{self, Review};
 use super::sticks::{self, Sticks, Target};
 use super::work::{Message, Task};
 use crate::disk::shown;
+use crate::event;
 use crate::report::Exit;
 
 /// Where a user is on the way.
@@ -30,7 +32,7 @@ pub enum Screen {
     Persistence,
     /// Reading the plan, and confirming it.
     Review(Review),
-    /// Watching.
+    /// Watching a job: writing, or an errand.
     Writing(Box<Job>),
     /// What came of it.
     Report(Box<Ended>),
@@ -141,6 +143,18 @@ impl State {
         tasks
     }
 
+    /// What the steps of the way are called; the fifth by the job at work.
+    pub fn way(&self) -> [&'static str; 6] {
+        let task = match &self.screen {
+            Screen::Writing(job) => job.origin.task(),
+            Screen::Report(ended) => ended.task,
+            _ => event::Task::Write,
+        };
+        let mut way = WAY;
+        way[4] = heading(task);
+        way
+    }
+
     /// Whether a job is at work.
     pub fn is_writing(&self) -> bool {
         matches!(self.screen, Screen::Writing(_))
@@ -153,7 +167,7 @@ impl State {
             Screen::Stick => self.sticks.typing(),
             Screen::Persistence => self.amounts.typing(),
             Screen::Review(review) => review.confirm.is_some(),
-            Screen::Writing(_) => false,
+            Screen::Writing(job) => job.question.is_some() && !job.asking,
             Screen::Report(ended) => ended.saving.is_some(),
         }
     }
@@ -209,16 +223,21 @@ impl State {
                 self.image_chosen(choice, cmd);
             }
             Screen::Stick => {
-                let choice = self.sticks.command(cmd, tasks);
-                self.stick_chosen(choice, cmd);
+                let mut choice = self.sticks.command(cmd, tasks);
+                if matches!(choice, sticks::Choice::NotMine) && !self.sticks.typing() {
+                    let image = self.image.as_ref().map(|image| image.path.as_path());
+                    choice = self.sticks.errand(cmd, image);
+                }
+                self.stick_chosen(choice, cmd, tasks);
             }
             Screen::Persistence => self.persistence(cmd, tasks),
             Screen::Review(_) => self.review(cmd, tasks),
-            Screen::Writing(job) => {
-                if job.command(cmd) == job::Choice::Cancel {
-                    tasks.push(Task::Cancel);
-                }
-            }
+            Screen::Writing(job) => match job.command(cmd) {
+                job::Choice::Cancel => tasks.push(Task::Cancel),
+                job::Choice::Answer(yes) => tasks.push(Task::Consent(yes)),
+                job::Choice::Say(text) => self.notice = Some(text),
+                job::Choice::Stay | job::Choice::NotMine => {}
+            },
             Screen::Report(ended) => {
                 if ended.command(cmd, tasks) == ended::Choice::Another {
                     self.another();
@@ -249,7 +268,7 @@ impl State {
         self.image = Some(facts);
     }
 
-    fn stick_chosen(&mut self, choice: sticks::Choice, cmd: Cmd) {
+    fn stick_chosen(&mut self, choice: sticks::Choice, cmd: Cmd, tasks: &mut Vec<Task>) {
         match choice {
             sticks::Choice::Say(text) => self.notice = Some(text),
             sticks::Choice::Target(target) => {
@@ -260,9 +279,16 @@ impl State {
                 self.fresh = self.is_looking();
                 self.screen = Screen::Persistence;
             }
+            sticks::Choice::Errand(errand) => self.errand(errand, tasks),
             sticks::Choice::NotMine if cmd == Cmd::Back => self.screen = Screen::Image,
             sticks::Choice::Stay | sticks::Choice::NotMine => {}
         }
+    }
+
+    fn errand(&mut self, errand: Box<Errand>, tasks: &mut Vec<Task>) {
+        tasks.push(Task::Errand(errand.clone()));
+        let job = Job::new(Origin::Errand(errand), self.now);
+        self.screen = Screen::Writing(Box::new(job));
     }
 
     /// Whether it is not known yet if the image can remember.
@@ -307,15 +333,19 @@ impl State {
             review::Choice::Stay | review::Choice::NotMine => {}
             review::Choice::Write => {
                 tasks.push(Task::Write(review.plan.clone()));
-                let job = Job::new(review.clone(), self.now);
+                let origin = Origin::Review(Box::new(review.clone()));
+                let job = Job::new(origin, self.now);
                 self.screen = Screen::Writing(Box::new(job));
             }
         }
     }
 
-    /// Back to the table of sticks; the image and the sizes stay as they are.
+    /// Back to the table of sticks; the image and the sizes stay as they are. After a write no stick is chosen, or it
+    /// might be written again.
     fn another(&mut self) {
-        self.sticks.cursor = None;
+        if matches!(&self.screen, Screen::Report(ended) if ended.task == event::Task::Write) {
+            self.sticks.cursor = None;
+        }
         self.target = None;
         self.screen = Screen::Stick;
     }
@@ -342,6 +372,30 @@ impl State {
                     self.image_chosen(choice, Cmd::Enter);
                 }
             }
+            Message::Digest { path, digest } => {
+                let looked_at = match &self.browser.facts {
+                    // The facts have links resolved.
+                    Some((known, Ok(facts))) if *known == path => Some(&facts.path),
+                    _ => None,
+                };
+                let chosen = self
+                    .image
+                    .as_ref()
+                    .is_some_and(|image| image.path == path || Some(&image.path) == looked_at);
+                if let Compared::Differs(why) = &digest.compared
+                    && chosen
+                    && !self.is_writing()
+                {
+                    self.notice = Some(why.clone());
+                }
+                self.browser
+                    .message(Message::Digest { path, digest }, tasks);
+            }
+            Message::Asked { target, what } => {
+                if let Screen::Writing(job) = &mut self.screen {
+                    job.ask(Question::new(target, what), self.now);
+                }
+            }
             Message::Disks(seen) => {
                 if let Some(said) = self.sticks.listed(seen) {
                     self.notice = Some(said);
@@ -350,7 +404,7 @@ impl State {
             Message::Measured { path, size } => {
                 let choice = self.sticks.file.measured(path, size);
                 if matches!(self.screen, Screen::Stick) {
-                    self.stick_chosen(choice, Cmd::Enter);
+                    self.stick_chosen(choice, Cmd::Enter, tasks);
                 }
             }
             Message::Planned { number, plan } => self.planned(number, plan),
@@ -402,12 +456,15 @@ impl State {
             Outcome::Going => {}
             Outcome::Denied(why) => {
                 self.notice = Some(why);
-                self.screen = Screen::Review((*job.review).clone());
+                self.screen = match &job.origin {
+                    Origin::Review(review) => Screen::Review((**review).clone()),
+                    Origin::Errand(_) => Screen::Stick,
+                };
             }
             Outcome::Over(result) => {
                 self.measured = job.pace.written().or(self.measured);
                 let notes = std::mem::take(&mut job.notes);
-                let ended = Ended::new(result, &job.review.plan, notes);
+                let ended = Ended::new(result, &job.origin, notes);
                 self.exit = Some(ended.exit());
                 self.screen = Screen::Report(Box::new(ended));
             }

@@ -4,8 +4,9 @@
 //! Nothing is chosen by itself: the cursor is nowhere until a key moves it, and nowhere again when what it was on is
 //! pulled out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::errand::{Errand, Form, FormChoice, What};
 use super::keys::{Cmd, Field, moved};
 use super::known::Seen;
 use super::work::Task;
@@ -30,6 +31,8 @@ pub struct Target {
     pub unmount: bool,
     /// The name of a disk that does not look like a stick, typed by the user.
     pub allow: Option<String>,
+    /// Whether its size is probed before it is written; none for what is usual.
+    pub probe: Option<bool>,
 }
 
 /// Where a stick image file shall be, and how large.
@@ -60,6 +63,12 @@ pub struct Sticks {
     pub allow: Option<Field>,
     /// Whether what is mounted from the disk under the cursor will be unmounted.
     pub unmount: bool,
+    /// Whether the disk under the cursor is probed before it is written; none for what is usual.
+    pub probe: Option<bool>,
+    /// What begins once that name was typed; none for a write.
+    pub pending: Option<Box<Errand>>,
+    /// Asks for the file that an errand needs.
+    pub form: Option<Form>,
     /// A path of the command line, to be looked at when it turns up.
     pub given: Option<PathBuf>,
 }
@@ -73,6 +82,8 @@ pub enum Choice {
     NotMine,
     /// This target.
     Target(Box<Target>),
+    /// This is to be done with it.
+    Errand(Box<Errand>),
     /// Something the user should read.
     Say(String),
 }
@@ -92,6 +103,9 @@ impl Sticks {
             },
             allow: None,
             unmount: false,
+            probe: None,
+            pending: None,
+            form: None,
             given: None,
         }
     }
@@ -116,7 +130,7 @@ impl Sticks {
 
     /// Whether letters are text.
     pub fn typing(&self) -> bool {
-        self.file.open || self.allow.is_some()
+        self.file.open || self.allow.is_some() || self.form.is_some()
     }
 
     /// The target of the command line.
@@ -155,7 +169,9 @@ impl Sticks {
             self.cursor = disks.iter().position(|seen| seen.is(&was_on));
             if self.cursor.is_none() {
                 self.allow = None;
+                self.form = None;
                 self.unmount = false;
+                self.probe = None;
                 return Some(format!(
                     "{} ({}) was pulled out",
                     was_on.disk.name,
@@ -174,6 +190,9 @@ impl Sticks {
         if self.allow.is_some() {
             return self.allow_command(cmd);
         }
+        if self.form.is_some() {
+            return self.form_command(cmd);
+        }
         let cmd = cmd.moving();
         let count = self.disks().len() + 1;
         let before = self.cursor;
@@ -187,6 +206,7 @@ impl Sticks {
             self.cursor = Some(at);
             if before != self.cursor {
                 self.unmount = false;
+                self.probe = None;
             }
             return Choice::Stay;
         }
@@ -198,6 +218,7 @@ impl Sticks {
                 Choice::Stay
             }
             Cmd::Char('u') => self.toggle_unmount(),
+            Cmd::Char('c') => self.toggle_probe(),
             _ => Choice::NotMine,
         }
     }
@@ -211,6 +232,102 @@ impl Sticks {
         Choice::Stay
     }
 
+    /// Whether the disk under the cursor will be probed before it is written: sticks are, unless that is not wanted,
+    /// and other disks if it is.
+    pub fn probes(&self) -> Option<bool> {
+        let usual = matches!(self.current()?.standing, Standing::Stick)
+            || self.current().is_some_and(Seen::unmount_lifts);
+        Some(self.probe.unwrap_or(usual))
+    }
+
+    fn toggle_probe(&mut self) -> Choice {
+        let Some(probes) = self.probes() else {
+            return Choice::Say("only a disk has a capacity to probe; choose one first".into());
+        };
+        self.probe = Some(!probes);
+        Choice::Stay
+    }
+
+    /// Whether there is something to verify: a disk, or a file.
+    pub fn on_something(&self) -> bool {
+        self.current().is_some() || self.on_file()
+    }
+
+    /// Takes a command for something else than writing. `image` is the chosen one.
+    pub fn errand(&mut self, cmd: Cmd, image: Option<&Path>) -> Choice {
+        let image = || image.map(Path::to_owned).unwrap_or_default();
+        let what = match cmd {
+            Cmd::Char('v') => What::Verify(None),
+            Cmd::Char('V') => What::Verify(Some(image())),
+            Cmd::Char('r') => What::Repair(image()),
+            Cmd::Char('x') => What::Extract("extracted.iso".into()),
+            Cmd::Char('p') => What::Probe,
+            _ => return Choice::NotMine,
+        };
+        let errand = if let Some(seen) = self.current() {
+            Errand {
+                what,
+                path: seen.disk.path.clone(),
+                description: describe(&seen.disk),
+                disk: true,
+                unmount: self.unmount,
+                allow: None,
+            }
+        } else if !self.on_file() {
+            return Choice::Say("choose a stick with the arrow keys first".into());
+        } else if what == What::Probe {
+            return Choice::Say("a file has no capacity to probe; choose a stick".into());
+        } else {
+            let path = self.file.path.path();
+            Errand {
+                what,
+                path,
+                description: "stick image file".into(),
+                disk: false,
+                unmount: false,
+                allow: None,
+            }
+        };
+        match &errand.what {
+            What::Repair(file) | What::Extract(file) => {
+                let field = Field::new(file.to_string_lossy());
+                self.form = Some(Form { errand, field });
+                Choice::Stay
+            }
+            What::Verify(_) | What::Probe => self.begin(errand),
+        }
+    }
+
+    fn form_command(&mut self, cmd: Cmd) -> Choice {
+        let Some(form) = &mut self.form else {
+            return Choice::NotMine;
+        };
+        match form.command(cmd) {
+            FormChoice::Stay => Choice::Stay,
+            FormChoice::NotMine => Choice::NotMine,
+            FormChoice::Say(text) => Choice::Say(text),
+            FormChoice::Close => {
+                self.form = None;
+                Choice::Stay
+            }
+            FormChoice::Begin(errand) => {
+                self.form = None;
+                self.begin(errand)
+            }
+        }
+    }
+
+    /// Begins; or asks first for the name of a disk that does not look like a stick, if that may be written to.
+    fn begin(&mut self, errand: Errand) -> Choice {
+        let named = |seen: &Seen| matches!(seen.standing, Standing::NeedsAllow(_));
+        if errand.writes() && self.current().is_some_and(named) {
+            self.allow = Some(Field::default());
+            self.pending = Some(Box::new(errand));
+            return Choice::Stay;
+        }
+        Choice::Errand(Box::new(errand))
+    }
+
     fn enter(&mut self) -> Choice {
         if self.on_file() {
             self.file.open = true;
@@ -221,13 +338,14 @@ impl Sticks {
         };
         let name = shown(&seen.disk.path).to_string();
         match &seen.standing {
-            Standing::Stick => Choice::Target(Box::new(of_disk(seen, false, None))),
+            Standing::Stick => Choice::Target(Box::new(self.of_disk(seen, false, None))),
             Standing::NeedsAllow(_) => {
+                self.pending = None;
                 self.allow = Some(Field::default());
                 Choice::Stay
             }
             Standing::Never(_) if seen.unmount_lifts() && self.unmount => {
-                Choice::Target(Box::new(of_disk(seen, true, None)))
+                Choice::Target(Box::new(self.of_disk(seen, true, None)))
             }
             Standing::Never(_) => {
                 let why = seen.against().unwrap_or_default();
@@ -259,24 +377,29 @@ impl Sticks {
                 if typed != seen.disk.id() {
                     return Choice::Say(format!("'{typed}' is not {}", seen.disk.id()));
                 }
-                let target = of_disk(seen, false, Some(typed));
+                let target = self.of_disk(seen, false, Some(typed.clone()));
                 self.allow = None;
+                if let Some(mut errand) = self.pending.take() {
+                    errand.allow = Some(typed);
+                    return Choice::Errand(errand);
+                }
                 return Choice::Target(Box::new(target));
             }
             _ => return Choice::NotMine,
         }
         Choice::Stay
     }
-}
 
-fn of_disk(seen: &Seen, unmount: bool, allow: Option<String>) -> Target {
-    Target {
-        path: seen.disk.path.clone(),
-        size: seen.disk.size,
-        description: describe(&seen.disk),
-        create: None,
-        unmount,
-        allow,
+    fn of_disk(&self, seen: &Seen, unmount: bool, allow: Option<String>) -> Target {
+        Target {
+            path: seen.disk.path.clone(),
+            size: seen.disk.size,
+            description: describe(&seen.disk),
+            create: None,
+            unmount,
+            allow,
+            probe: self.probe,
+        }
     }
 }
 
@@ -337,6 +460,7 @@ impl FileForm {
             create,
             unmount: false,
             allow: None,
+            probe: None,
         }))
     }
 }

@@ -122,32 +122,52 @@ pub fn stop(signals: &Signals) -> io::Result<()> {
 /// Whether no process is left that could continue this one if it stopped: its process group is orphaned (POSIX, base
 /// definitions 3.264), as where a terminal runs nothing but livestick. Unknown counts as no.
 pub fn nobody_continues() -> bool {
-    use rustix::process::{Pid, getpgid, getpid, getsid};
-    let of = |pid: Pid| Some((getsid(Some(pid)).ok()?, getpgid(Some(pid)).ok()?));
-    let Some((session, group)) = of(getpid()) else {
+    let Some(own) = Kin::of("self") else {
         return false;
     };
-    let mut pid = getpid();
+    let mut parent = own.parent;
     // A tool such as sudo may be in between, in the same group.
     for _ in 0..16 {
-        let Some(parent) = parent(pid) else {
+        // What has the number 0 is outside this process's namespace (pid_namespaces(7)): no shell to go back to there.
+        let Some(kin) = (parent != 0)
+            .then(|| Kin::of(&parent.to_string()))
+            .flatten()
+        else {
             return true;
         };
-        match of(parent) {
-            Some((s, g)) if s == session && g != group => return false,
-            Some((s, _)) if s == session => pid = parent,
-            _ => return true,
+        if kin.session != own.session {
+            return true;
         }
+        if kin.group != own.group {
+            return false;
+        }
+        parent = kin.parent;
     }
     false
 }
 
-/// The parent of a process (proc_pid_stat(5), field 4; the name before it may hold anything).
-fn parent(pid: rustix::process::Pid) -> Option<rustix::process::Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let parent = fields.split_whitespace().nth(1)?.parse().ok()?;
-    rustix::process::Pid::from_raw(parent)
+/// What a process belongs to (proc_pid_stat(5), fields 4 to 6). Plain numbers: each is 0 where what it names is outside
+/// this process's namespace, which is no process number.
+struct Kin {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Kin {
+    /// Of the process with that number, or of `self`.
+    fn of(process: &str) -> Option<Kin> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name before them may hold anything.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut numbers = fields.split_whitespace().skip(1);
+        let mut next = || numbers.next()?.parse().ok();
+        Some(Kin {
+            parent: next()?,
+            group: next()?,
+            session: next()?,
+        })
+    }
 }
 
 fn take() -> io::Result<()> {

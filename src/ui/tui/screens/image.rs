@@ -3,12 +3,13 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
 use super::super::browser::Browser;
 use super::super::glyphs::Look;
-use super::super::known::{ImageFacts, Memory};
+use super::super::known::{Compared, Digest, ImageFacts, Memory};
 use super::super::state::State;
 use super::text::{columns, fit, wrap};
 use super::{Key, first_shown, panel, row, split, typed};
@@ -36,7 +37,11 @@ pub fn keys(browser: &Browser) -> Vec<Key> {
             "move",
             "move in the list; also j and k, PgUp and PgDn",
         ),
-        ("Space", "facts", "read all that is known of this image"),
+        (
+            "Space",
+            "facts",
+            "read all that is known of this image; compares it with its published digest",
+        ),
         (
             "/",
             "filter",
@@ -157,7 +162,7 @@ fn draw_facts(browser: &Browser, from: usize, look: Look, area: Rect, buffer: &m
             .into_iter()
             .map(|line| Line::styled(line, look.warning()))
             .collect(),
-        (Some(_), Some(Ok(facts))) => lines_of(facts, width, look),
+        (Some(_), Some(Ok(facts))) => lines_of(facts, browser.published(), width, look),
         (None, _) => Vec::new(),
     };
     let height = usize::from(inner.height);
@@ -176,25 +181,70 @@ fn draw_facts(browser: &Browser, from: usize, look: Look, area: Rect, buffer: &m
 }
 
 /// What matters first.
-const ORDER: [&str; 11] = [
-    "system", "volume", "image", "live", "can", "root", "check", "table", "boot", "initrd", "odd",
+const ORDER: [&str; 12] = [
+    "system", "volume", "image", "live", "digest", "can", "root", "check", "table", "boot",
+    "initrd", "odd",
 ];
 
-fn lines_of(facts: &ImageFacts, width: usize, look: Look) -> Vec<Line<'static>> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+/// What was published of the image, and whether the image has it.
+fn published(digest: Option<&Digest>, look: Look) -> Vec<(String, Style)> {
+    let Some(digest) = digest else {
+        return vec![("looking for it ...".into(), look.faint())];
+    };
+    let published = match &digest.published {
+        Ok(published) => published,
+        Err(why) => return vec![(why.clone(), look.danger())],
+    };
+    let (text, style) = match &digest.compared {
+        Compared::Nothing => return vec![(published.to_string(), look.faint())],
+        Compared::NotYet => ("not compared yet; Space compares".to_owned(), look.faint()),
+        Compared::Going(percent) => (format!("comparing: {percent} %"), look.faint()),
+        Compared::Equal => (format!("{} the image has it", look.done()), look.good()),
+        Compared::Differs(_) => (
+            format!("{} the image has another one", look.failed()),
+            look.danger(),
+        ),
+        Compared::Failed(why) => (format!("not compared: {why}"), look.warning()),
+    };
+    let mut lines = vec![(text, style), (published.to_string(), Style::new())];
+    if let Compared::Differs(why) = &digest.compared {
+        lines.push((why.clone(), style));
+    }
+    lines
+}
+
+fn lines_of(
+    facts: &ImageFacts,
+    digest: Option<&Digest>,
+    width: usize,
+    look: Look,
+) -> Vec<Line<'static>> {
+    let mut groups: Vec<(&str, Vec<(String, Style)>)> = Vec::new();
     for (name, text) in &facts.lines {
+        let text = (text.clone(), Style::new());
         match groups.last_mut() {
             Some((_, texts)) if name.is_empty() => texts.push(text),
             _ => groups.push((name, vec![text])),
         }
     }
-    let rank = |name: &str| ORDER.iter().position(|known| *known == name);
-    groups.sort_by_key(|(name, _)| rank(name).unwrap_or(ORDER.len()));
+    groups.push(("digest", published(digest, look)));
+    // What stops a write is told before everything else.
+    let stops = digest.is_some_and(|digest| {
+        digest.published.is_err() || matches!(digest.compared, Compared::Differs(_))
+    });
+    let rank = |name: &str| match name {
+        "digest" if stops => Some(0),
+        name => ORDER
+            .iter()
+            .position(|known| *known == name)
+            .map(|at| at + 1),
+    };
+    groups.sort_by_key(|(name, _)| rank(name).unwrap_or(ORDER.len() + 1));
     let mut lines = Vec::new();
     for (name, texts) in groups {
         let mut name = name;
-        for text in texts {
-            for (i, part) in wrap(text, width.saturating_sub(8), 0)
+        for (text, style) in texts {
+            for (i, part) in wrap(&text, width.saturating_sub(8), 0)
                 .into_iter()
                 .enumerate()
             {
@@ -202,7 +252,7 @@ fn lines_of(facts: &ImageFacts, width: usize, look: Look) -> Vec<Line<'static>> 
                 let pad = 8_usize.saturating_sub(columns(first));
                 lines.push(Line::from(vec![
                     Span::styled(format!("{first}{:pad$}", ""), look.title()),
-                    Span::raw(part),
+                    Span::styled(part, style),
                 ]));
             }
             name = "";

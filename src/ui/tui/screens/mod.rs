@@ -18,7 +18,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Widget};
 
 use super::glyphs::Look;
-use super::state::{Screen, State, WAY};
+use super::state::{Screen, State};
+use crate::event::Task;
 use text::wrap;
 
 /// The smallest window in which nothing essential is cut.
@@ -51,7 +52,11 @@ fn too_small(state: &State, area: Rect, buffer: &mut Buffer) {
         "Please make it larger.".to_owned(),
     ];
     if let Screen::Writing(job) = &state.screen {
-        lines.push(format!("The writing goes on: {} %.", writing::percent(job)));
+        let what = match job.origin.task() {
+            Task::Write => "writing",
+            _ => "work",
+        };
+        lines.push(format!("The {what} goes on: {} %.", writing::percent(job)));
     }
     let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
     Paragraph::new(lines).render(area, buffer);
@@ -104,7 +109,7 @@ fn way(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
         spans.push(Span::styled(look.bar(), look.line()));
     }
     let wide = area.width >= 80;
-    for (i, name) in WAY.iter().enumerate() {
+    for (i, name) in state.way().iter().enumerate() {
         if i > 0 {
             let between = if wide { look.then() } else { " " };
             spans.push(Span::styled(between, look.line()));
@@ -195,7 +200,7 @@ fn help(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
             ]));
         }
     }
-    let title = format!("Keys: {}", WAY[state.screen.number()]);
+    let title = format!("Keys: {}", state.way()[state.screen.number()]);
     boxed(&title, lines, look.line(), look, area, buffer);
 }
 

@@ -13,7 +13,9 @@ use super::super::state::State;
 use super::text::wrap;
 use super::{Key, boxed, panel, typed};
 use crate::chain::{Holds, Link};
+use crate::diagnosis::Cure;
 use crate::disk::shown;
+use crate::event::Task;
 use crate::report::{Exit, Failure, ReadBack, Report, StickState, Verdict};
 use crate::ui::pace::duration;
 
@@ -31,23 +33,21 @@ pub fn keys(ended: &Ended) -> Vec<Key> {
     }
     vec![
         ("s", "save", "save this report to a file"),
-        (
-            "w",
-            "write another",
-            "write another stick with the same image and sizes; also Esc",
-        ),
+        match ended.task {
+            Task::Write => (
+                "w",
+                "write another",
+                "write another stick with the same image and sizes; also Esc",
+            ),
+            _ => ("w", "sticks", "back to the table of sticks; also Esc"),
+        },
         ("Up/Down", "scroll", "move; also j and k, PgUp and PgDn"),
     ]
 }
 
 /// Draws it.
 pub fn draw(ended: &Ended, state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
-    let title = match &ended.result {
-        Ok(report) if report.exit == Exit::Verified => "Written and verified",
-        Ok(_) => "Written, not verified",
-        Err(failure) if failure.exit == Exit::Cancelled => "Stopped",
-        Err(_) => "Not written",
-    };
+    let title = title(ended);
     let inner = panel(title, look, area, buffer);
     let width = usize::from(inner.width);
     let mut page = Page {
@@ -87,6 +87,37 @@ pub fn draw(ended: &Ended, state: &State, look: Look, area: Rect, buffer: &mut B
     }
 }
 
+fn title(ended: &Ended) -> &'static str {
+    let report = match &ended.result {
+        Ok(report) => report,
+        Err(failure) if failure.exit == Exit::Cancelled => return "Stopped",
+        Err(_) => {
+            return match ended.task {
+                Task::Write => "Not written",
+                Task::Verify => "Not verified",
+                Task::Repair => "Not repaired",
+                Task::Extract => "No image",
+                Task::Probe => "Not probed",
+            };
+        }
+    };
+    let well = report.exit == Exit::Verified;
+    match (ended.task, well) {
+        (Task::Write, true) => "Written and verified",
+        (Task::Write, false) => "Written, not verified",
+        (Task::Verify, true) => "Verified",
+        (Task::Verify, false) => "Not as it should be, or not proven",
+        (Task::Repair, true) => "Repaired and verified",
+        (Task::Repair, false) => "Not cured, or not proven",
+        (Task::Extract, _) => "The image is back",
+        (Task::Probe, true) => "It has the size it claims",
+        (Task::Probe, false) => "Not the size it claims, or not proven",
+    }
+}
+
+/// So many damaged ranges are shown.
+const TOLD: usize = 20;
+
 struct Page {
     lines: Vec<Line<'static>>,
     width: usize,
@@ -112,6 +143,23 @@ impl Page {
         if let Some(image) = &report.image {
             self.row("image", image, plain);
         }
+        // What it all means comes first, for the chain is long.
+        if let Some(verdict) = &report.diagnosis {
+            self.row("verdict", &verdict.says, look.strong());
+            self.row("next", &verdict.next, plain);
+            let curable = report.damage.iter().any(|damage| damage.cure != Cure::None);
+            if ended.task == Task::Verify && curable {
+                self.row("", "here: w for the table of sticks, then r", plain);
+            }
+        }
+        for damage in report.damage.iter().take(TOLD) {
+            let text = format!("{} {damage}", look.failed());
+            self.row("damage", &text, look.danger());
+        }
+        if report.damage.len() > TOLD {
+            let more = format!("and {} more", report.damage.len() - TOLD);
+            self.row("", &more, look.danger());
+        }
         if let Some(published) = &report.published {
             self.row("digest", &published.to_string(), plain);
         }
@@ -121,7 +169,7 @@ impl Page {
         if let Some(back) = &report.read_back {
             self.read_back(back);
         }
-        for (i, link) in report.links.iter().enumerate() {
+        for (i, link) in report.further_links().enumerate() {
             self.link(if i == 0 { "chain" } else { "" }, link);
         }
         for made in &report.made {
@@ -134,19 +182,11 @@ impl Page {
             );
             self.row(&made.purpose, &text, look.good());
         }
-        for damage in &report.damage {
-            let text = format!("{} {damage}", look.failed());
-            self.row("damage", &text, look.danger());
-        }
-        if let Some(verdict) = &report.diagnosis {
-            self.row("verdict", &verdict.says, look.strong());
-        }
         for (i, line) in report.boot.iter().enumerate() {
             self.row(if i == 0 { "boot" } else { "" }, line, plain);
         }
-        match &report.diagnosis {
-            Some(verdict) => self.row("next", &verdict.next, plain),
-            None => self.row("next", next_step(ended), plain),
+        if report.diagnosis.is_none() {
+            self.row("next", next_step(report, ended), plain);
         }
         for note in &report.notes {
             self.row("note", note, plain);
@@ -217,6 +257,10 @@ impl Page {
             look.warning(),
         );
         let next = match (failure.exit, failure.state) {
+            (Exit::NotVerified, StickState::Untouched) => {
+                "press w for the table of sticks; v verifies this one, and r repairs it"
+            }
+            (_, StickState::Partly) => "press w, and repair it again with r, or write it again",
             (Exit::Counterfeit, _) => "return it, and press w to choose another one",
             (_, StickState::Untouched | StickState::Restored) => {
                 "nothing has to be repaired; press w to choose again"
@@ -233,11 +277,16 @@ impl Page {
     }
 }
 
-fn next_step(ended: &Ended) -> &'static str {
-    if ended.disk {
-        "pull the stick out, plug it into the machine to start, and choose it in its boot menu (often F12, F10 or Esc)"
-    } else {
-        "start it as the disk of a virtual machine, or write it to sticks as it is"
+fn next_step(report: &Report, ended: &Ended) -> &'static str {
+    match (ended.task, report.exit) {
+        (Task::Extract, _) => "the file can be written to other sticks",
+        (Task::Probe, Exit::Verified) => "it can be written; press w for the table of sticks",
+        (Task::Probe, Exit::Counterfeit) => "return it, and press w to choose another one",
+        (Task::Probe, _) => "press w for the table of sticks",
+        _ if ended.disk => {
+            "pull the stick out, plug it into the machine to start, and choose it in its boot menu (often F12, F10 or Esc)"
+        }
+        _ => "start it as the disk of a virtual machine, or write it to sticks as it is",
     }
 }
 

@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
+use super::super::errand::{Form, What};
 use super::super::glyphs::Look;
 use super::super::known::Seen;
 use super::super::state::State;
@@ -35,21 +36,45 @@ pub fn keys(sticks: &Sticks) -> Vec<Key> {
             ("Esc", "back", "back to the table"),
         ];
     }
+    if let Some(form) = &sticks.form {
+        let (word, sentence) = match form.errand.what {
+            What::Extract(_) => ("extract", "read the image back into this file"),
+            _ => ("look", "look what is damaged; asks before it writes"),
+        };
+        return vec![
+            ("Enter", word, sentence),
+            ("Ctrl-U", "clear", "clear the field"),
+            ("Esc", "back", "back to the table"),
+        ];
+    }
     let mut keys = vec![
         ("Enter", "choose", "choose this stick"),
         ("Up/Down", "move", "move in the table; also j and k"),
-        (
-            "f",
-            "image file",
-            "write to a stick image file instead of a stick",
-        ),
+        ("f", "file", "write to a stick image file instead"),
     ];
+    if sticks.on_something() {
+        keys.extend([
+            (
+                "v",
+                "verify",
+                "compare it with its record; V with the image",
+            ),
+            ("r", "repair", "write again what is damaged on it"),
+            ("x", "extract", "get the original image back from it"),
+        ]);
+    }
+    if sticks.current().is_some() {
+        let probe = match sticks.probes() {
+            Some(true) => "no probe",
+            _ => "probe first",
+        };
+        keys.extend([
+            ("p", "probe", "does it have the size it claims?"),
+            ("c", probe, "probe before writing, or do not"),
+        ]);
+    }
     if sticks.current().is_some_and(Seen::unmount_lifts) {
-        keys.push((
-            "u",
-            "unmount",
-            "have what is mounted from it unmounted when the writing begins",
-        ));
+        keys.push(("u", "unmount", "unmount what is mounted before writing"));
     }
     keys.push(("Esc", "back", "back to the image"));
     keys
@@ -64,6 +89,9 @@ pub fn draw(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
     details(sticks, look, below, buffer);
     if sticks.file.open {
         form(sticks, look, area, buffer);
+    }
+    if let Some(form) = &sticks.form {
+        errand_form(form, look, area, buffer);
     }
     if let (Some(field), Some(seen)) = (&sticks.allow, sticks.current()) {
         let id = seen.disk.id();
@@ -230,6 +258,18 @@ fn details(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
                 look.warning(),
             );
         }
+        let never = matches!(seen.standing, Standing::Never(_)) && !seen.unmount_lifts();
+        match sticks.probes() {
+            _ if never => {}
+            Some(true) => say(
+                "its size is probed before it is written; c leaves that out",
+                Style::new(),
+            ),
+            _ => say(
+                "its size is not probed before it is written; c has it probed",
+                look.faint(),
+            ),
+        }
         match &seen.now {
             Ok(now) if now.is_empty() => say("nothing that is known", Style::new()),
             Ok(now) => {
@@ -260,6 +300,31 @@ fn details(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {
         );
     }
     Paragraph::new(lines).render(inner, buffer);
+}
+
+/// The file that an errand needs.
+fn errand_form(form: &Form, look: Look, area: Rect, buffer: &mut Buffer) {
+    let width = usize::from(area.width).saturating_sub(8).min(64);
+    let (title, label, text) = match form.errand.what {
+        What::Extract(_) => (
+            "Get the image back",
+            "new file  ",
+            "The image as it was before it was written, byte for byte, if the stick's record proves it. The file must not exist.",
+        ),
+        _ => (
+            "Repair",
+            "image  ",
+            "The image that was written to the stick. First everything is read; before anything is written you are asked.",
+        ),
+    };
+    let stick = super::text::start_of(&form.errand.words(), width);
+    let mut lines = vec![Line::styled(stick, look.strong())];
+    lines.extend(wrap(text, width, 0).into_iter().map(Line::from));
+    let mut file = typed(label, &form.field.text, true, width, look);
+    let pad = width.saturating_sub(file.width());
+    file.push_span(format!("{:pad$}", ""));
+    lines.push(file);
+    boxed(title, lines, look.line(), look, area, buffer);
 }
 
 fn form(sticks: &Sticks, look: Look, area: Rect, buffer: &mut Buffer) {

@@ -9,23 +9,43 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
+use super::super::errand::{Question, heading};
 use super::super::glyphs::Look;
 use super::super::job::{Job, Progress};
 use super::text::{fit_right, start_of, wrap};
-use super::{Key, boxed, panel, row};
-use crate::event::Work;
+use super::{Key, boxed, panel, row, typed};
+use crate::disk::shown;
+use crate::event::{Task, Work};
 use crate::report::StickState;
 use crate::ui::pace::{duration, speed};
 
 /// The keys of this screen.
 pub fn keys(job: &Job) -> Vec<Key> {
+    let write = job.origin.task() == Task::Write;
     if job.asking {
+        let stop = if write {
+            "stop writing; the stick is left blank"
+        } else {
+            "stop"
+        };
         return vec![
-            ("y", "stop", "stop writing; the stick is left blank"),
-            ("n", "go on", "go on writing"),
+            ("y", "stop", stop),
+            ("n", "go on", if write { "go on writing" } else { "go on" }),
         ];
     }
-    vec![("Esc", "stop", "stop writing; asks first. Also q and Ctrl-C")]
+    if job.question.is_some() {
+        return vec![
+            ("Enter", "write", "write, if the word is right"),
+            ("Up/Down", "scroll", "read all of what would be written"),
+            ("Esc", "no", "stop; nothing is written"),
+        ];
+    }
+    let stop = if write {
+        "stop writing; asks first. Also q and Ctrl-C"
+    } else {
+        "stop; asks first. Also q and Ctrl-C"
+    };
+    vec![("Esc", "stop", stop)]
 }
 
 /// Hundredths of the whole job that are done.
@@ -35,8 +55,11 @@ pub fn percent(job: &Job) -> u64 {
 
 /// Draws it.
 pub fn draw(job: &Job, now: Instant, look: Look, area: Rect, buffer: &mut Buffer) {
-    let target = &job.review.plan.target;
-    let title = format!("{}, {}", target.path.display(), target.description);
+    let (path, description) = job.origin.target();
+    let title = match job.origin.task() {
+        Task::Write => format!("{path}, {description}"),
+        task => format!("{}: {path}, {description}", heading(task)),
+    };
     let inner = panel(&title, look, area, buffer);
     gauge(job, look, row(inner, 0), buffer);
     let numbers = numbers(job, now, usize::from(inner.width));
@@ -68,6 +91,8 @@ pub fn draw(job: &Job, now: Instant, look: Look, area: Rect, buffer: &mut Buffer
     Paragraph::new(messages).render(place, buffer);
     if job.asking {
         ask(job, look, area, buffer);
+    } else if let Some(question) = &job.question {
+        draw_question(question, job.origin.task(), look, area, buffer);
     }
 }
 
@@ -86,7 +111,11 @@ fn gauge(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
 /// What is known in numbers, as much of it as fits.
 fn numbers(job: &Job, now: Instant, width: usize) -> String {
     if !job.begun {
-        return "The writer is being started ...".into();
+        return match job.origin.task() {
+            Task::Write => "The writer is being started ...",
+            _ => "Looking at the stick ...",
+        }
+        .into();
     }
     let mut text = format!("{} of {}", job.done.binary(), job.total.binary());
     let rate = job.pace.rate(job.done, now).filter(|_| !is_format(job));
@@ -142,10 +171,12 @@ fn messages(job: &Job, now: Instant, width: usize, look: Look) -> Vec<Line<'stat
         lines.extend(wrapped.map(|line| Line::styled(line, style)));
     };
     if job.stopping {
-        say(
-            "Stopping: waiting for the last piece, and blanking what was begun ...",
-            look.warning(),
-        );
+        let text = match job.origin.task() {
+            Task::Write => "Stopping: waiting for the last piece, and blanking what was begun ...",
+            Task::Probe => "Stopping: taking the marks back ...",
+            _ => "Stopping: waiting for the last piece ...",
+        };
+        say(text, look.warning());
     } else if let Some(quiet) = job.stalled(now) {
         let text = format!(
             "Nothing moved for {}: the stick is busy with itself. That is usual; leave it plugged in.",
@@ -235,26 +266,106 @@ fn count(len: usize) -> f64 {
 
 fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width).saturating_sub(8).min(60);
+    let task = job.origin.task();
     let state = match job.work() {
         Some(Work::CheckImage) => StickState::Untouched,
+        _ if matches!(task, Task::Verify | Task::Extract) => StickState::Untouched,
+        Some(Work::Rewrite) => StickState::Partly,
+        _ if task == Task::Repair => StickState::Untouched,
         None | Some(Work::Blank) if !job.begun => StickState::Untouched,
         Some(Work::Probe) => StickState::Restored,
         Some(Work::FirstMib) => StickState::Unknown,
         _ => StickState::Blank,
     };
     let text = match state {
-        StickState::Untouched => "Nothing was written yet.".to_owned(),
-        StickState::Restored => "If you stop now, all marks are taken back: the stick will be as it was.".into(),
-        StickState::Unknown => "The last step is at work: if it is stopped now, write the stick again.".into(),
-        _ => "If you stop now, the stick will be blank: it has no partition table then and does not boot.".into(),
+        StickState::Untouched if task == Task::Extract => {
+            "No file is left behind then; the stick is only read."
+        }
+        StickState::Untouched if task == Task::Verify => {
+            "The stick is only read; it can be verified again at any time."
+        }
+        StickState::Untouched => "Nothing was written yet.",
+        StickState::Restored => {
+            "If you stop now, all marks are taken back: the stick will be as it was."
+        }
+        StickState::Partly => {
+            "If you stop now, the stick will be repaired in part; it can be repaired again."
+        }
+        StickState::Unknown => {
+            "The last step is at work: if it is stopped now, write the stick again."
+        }
+        _ => {
+            "If you stop now, the stick will be blank: it has no partition table then and does not boot."
+        }
     };
-    let mut lines: Vec<Line<'_>> = wrap(&text, width, 0).into_iter().map(Line::from).collect();
+    let mut lines: Vec<Line<'_>> = wrap(text, width, 0).into_iter().map(Line::from).collect();
     lines.push(Line::default());
     lines.push(Line::from(vec![
         Span::styled("y", look.key()),
         Span::raw(" stop    "),
         Span::styled("n", look.key()),
-        Span::raw(" go on writing"),
+        Span::raw(if task == Task::Write {
+            " go on writing"
+        } else {
+            " go on"
+        }),
     ]));
-    boxed("Stop writing?", lines, look.danger(), look, area, buffer);
+    let title = if task == Task::Write {
+        "Stop writing?"
+    } else {
+        "Stop?"
+    };
+    boxed(title, lines, look.danger(), look, area, buffer);
+}
+
+/// Width of the names in a plan's lines.
+const NAME: usize = 11;
+
+/// What a job asks before it writes.
+fn draw_question(question: &Question, task: Task, look: Look, area: Rect, buffer: &mut Buffer) {
+    let width = usize::from(area.width).saturating_sub(8).min(76);
+    let target = &question.target;
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    let head = format!("{}: {}", shown(&target.path), target.description);
+    let head = wrap(&head, width, 2).into_iter();
+    lines.extend(head.map(|line| Line::styled(line, look.strong())));
+    for point in &target.unmount {
+        let text = format!("{} will be unmounted", shown(point));
+        let wrapped = wrap(&text, width, 2).into_iter();
+        lines.extend(wrapped.map(|line| Line::styled(line, look.warning())));
+    }
+    let what: Vec<String> = question
+        .what
+        .lines()
+        .flat_map(|line| {
+            // Lines with a name, as a plan has them.
+            let named = line.get(9..NAME) == Some("  ");
+            wrap(line, width, if named { NAME } else { 0 })
+        })
+        .collect();
+    // The question itself must be in sight.
+    let room = usize::from(area.height)
+        .saturating_sub(lines.len() + 4)
+        .max(1);
+    let first = question.scroll.min(what.len().saturating_sub(room));
+    let more = what.len().saturating_sub(first + room);
+    for (i, line) in what.into_iter().skip(first).take(room).enumerate() {
+        if i + 1 == room && more > 0 {
+            let text = format!("{} more lines; Down shows them", more + 1);
+            lines.push(Line::styled(text, look.faint()));
+        } else {
+            lines.push(Line::from(line));
+        }
+    }
+    lines.push(Line::from(vec![
+        Span::raw("Type "),
+        Span::styled(question.word(), look.strong()),
+        Span::raw(" and press Enter; Esc goes back."),
+    ]));
+    lines.push(typed("> ", &question.field.text, true, width, look));
+    let title = match task {
+        Task::Repair => "Write this again?",
+        _ => "Write marks to it, and take them back?",
+    };
+    boxed(title, lines, look.danger(), look, area, buffer);
 }

@@ -2,6 +2,8 @@
 //! The threads behind the screens. Whatever may take longer than a key press happens here; what comes of it goes down
 //! one channel, in the order in which it happened.
 
+mod comparing;
+pub mod errands;
 mod looking;
 mod writing;
 
@@ -11,12 +13,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::known::{Entry, ImageFacts, Seen};
+use super::errand::Errand;
+use super::known::{Digest, Entry, ImageFacts, Seen};
 use crate::event::Event;
 use crate::host::Host;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedTarget};
 use crate::request::Request;
 use crate::units::Bytes;
+use comparing::{Wish, comparer};
 use looking::{inspector, list, measure, places, planner, save, watch};
 pub use writing::Writer;
 
@@ -36,8 +40,14 @@ pub enum Task {
         /// What is wanted.
         request: Box<Request>,
     },
+    /// Compare this image with what was published of it, now.
+    Compare(PathBuf),
     /// Write this plan, which was reviewed and confirmed.
     Write(Box<Plan>),
+    /// Do this with a stick. Before it writes anything it asks.
+    Errand(Box<Errand>),
+    /// The answer to what the job at work asked: yes, for the word was typed; or no.
+    Consent(bool),
     /// Stop writing.
     Cancel,
     /// Write a report to a file.
@@ -74,6 +84,20 @@ pub enum Message {
         /// What it is.
         facts: Result<Box<ImageFacts>, String>,
     },
+    /// What was published of an image, and how far it was compared.
+    Digest {
+        /// Which.
+        path: PathBuf,
+        /// What.
+        digest: Box<Digest>,
+    },
+    /// The job at work asks before it writes.
+    Asked {
+        /// What it would write to.
+        target: Box<PlannedTarget>,
+        /// What that means, in lines.
+        what: String,
+    },
     /// The disks were listed.
     Disks(Result<Vec<Seen>, String>),
     /// A file was measured.
@@ -100,6 +124,9 @@ pub enum Message {
 pub struct Work {
     results: Sender<Message>,
     inspect: Sender<PathBuf>,
+    compare: Sender<Wish>,
+    /// Set, it ends the comparison that is going on.
+    comparing: Arc<AtomicBool>,
     plan: Sender<(u64, Box<Request>)>,
     /// Whether the table of disks is on the screen.
     watching: Arc<AtomicBool>,
@@ -108,6 +135,8 @@ pub struct Work {
     /// Tells the job at work to stop.
     pub cancel: Arc<AtomicBool>,
     job: Option<JoinHandle<()>>,
+    /// Answers what the job at work asks.
+    consent: Option<Sender<bool>>,
     writer: Writer,
 }
 
@@ -121,6 +150,9 @@ impl Work {
         let host = Arc::new(Mutex::new(None));
         let to = results.clone();
         thread::spawn(move || inspector(&wishes, &to));
+        let (compare, wishes) = channel();
+        let to = results.clone();
+        thread::spawn(move || comparer(&wishes, &to));
         let (to, known) = (results.clone(), Arc::clone(&host));
         thread::spawn(move || planner(&requests, &to, &known));
         let (to, on) = (results.clone(), Arc::clone(&watching));
@@ -128,12 +160,15 @@ impl Work {
         let work = Work {
             results,
             inspect,
+            compare,
+            comparing: Arc::default(),
             plan,
             watching,
             watcher: watcher.thread().clone(),
             host,
             cancel: Arc::new(AtomicBool::new(false)),
             job: None,
+            consent: None,
             writer,
         };
         (work, messages)
@@ -163,8 +198,10 @@ impl Work {
                 });
             }
             Task::Inspect(path) => {
+                self.compare(path.clone(), false);
                 let _ = self.inspect.send(path);
             }
+            Task::Compare(path) => self.compare(path, true),
             Task::Measure(path) => {
                 thread::spawn(move || {
                     let size = measure(&path);
@@ -175,6 +212,12 @@ impl Work {
                 let _ = self.plan.send((number, request));
             }
             Task::Write(plan) => self.write(plan),
+            Task::Errand(errand) => self.errand(errand),
+            Task::Consent(yes) => {
+                if let Some(consent) = self.consent.take() {
+                    let _ = consent.send(yes);
+                }
+            }
             Task::Cancel => self.cancel.store(true, Ordering::Relaxed),
             Task::Save { path, text } => {
                 thread::spawn(move || {
@@ -191,21 +234,63 @@ impl Work {
         (self.writer.asks)(plan, &host(&self.host))
     }
 
-    fn write(&mut self, plan: Box<Plan>) {
+    fn compare(&mut self, path: PathBuf, at_once: bool) {
+        self.comparing.store(true, Ordering::Relaxed);
+        self.comparing = Arc::default();
+        let over = Arc::clone(&self.comparing);
+        let _ = self.compare.send(Wish {
+            path,
+            at_once,
+            over,
+        });
+    }
+
+    /// Makes room for a job, which needs the machine for itself.
+    fn make_room(&mut self) {
         self.finish();
-        self.cancel = Arc::new(AtomicBool::new(false));
+        self.comparing.store(true, Ordering::Relaxed);
+        self.cancel = Arc::default();
+    }
+
+    fn write(&mut self, plan: Box<Plan>) {
+        self.make_room();
         let (to, cancel) = (self.results.clone(), Arc::clone(&self.cancel));
         let (host, write) = (host(&self.host), self.writer.write);
         self.job = Some(thread::spawn(move || {
             let mut sink = |event: Event| {
                 let _ = to.send(Message::Job(event));
             };
-            writing::run(write, &plan, &host, &cancel, &mut sink);
+            let work = |heard: &mut dyn FnMut(Event)| write(&plan, &host, &cancel, heard);
+            writing::run(work, &mut sink);
+        }));
+    }
+
+    fn errand(&mut self, errand: Box<Errand>) {
+        self.make_room();
+        let (consent, answers) = channel();
+        self.consent = Some(consent);
+        let (to, cancel) = (self.results.clone(), Arc::clone(&self.cancel));
+        let known = Arc::clone(&self.host);
+        self.job = Some(thread::spawn(move || {
+            let mut sink = |event: Event| {
+                let _ = to.send(Message::Job(event));
+            };
+            let mut ask = |target: &PlannedTarget, what: String| {
+                let target = Box::new(target.clone());
+                let asked = to.send(Message::Asked { target, what });
+                asked.is_ok() && errands::answer(&answers, &cancel)
+            };
+            let work = |heard: &mut dyn FnMut(Event)| {
+                errands::run(&errand, &host(&known), &cancel, &mut ask, heard)
+            };
+            writing::run(work, &mut sink);
         }));
     }
 
     /// Waits for the job at work. Whoever leaves in the middle of it sets [`Work::cancel`] first.
     pub fn finish(&mut self) {
+        // Nobody answers any more.
+        self.consent = None;
         if let Some(job) = self.job.take() {
             let _ = job.join();
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The thread that writes. Whatever becomes of the writer, its last event comes, and says what the stick is.
+//! The thread that does a job. Whatever becomes of the work, its last event comes, and says what the stick is.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::AtomicBool;
@@ -60,12 +60,9 @@ impl Told {
     }
 }
 
-/// Writes; the last event that `sink` gets is the report or the failure, also when the writer panics.
+/// Works; the last event that `sink` gets is the report or the failure, also when the work panics.
 pub(super) fn run(
-    write: Write,
-    plan: &Plan,
-    host: &Host,
-    cancel: &AtomicBool,
+    work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Report, Failure>,
     sink: &mut dyn FnMut(Event),
 ) {
     let mut told = Told::default();
@@ -74,7 +71,7 @@ pub(super) fn run(
             told.hear(&event);
             sink(event);
         };
-        write(plan, host, cancel, &mut heard)
+        work(&mut heard)
     }));
     if told.ended {
         return;
@@ -87,7 +84,7 @@ pub(super) fn run(
                 StickState::Untouched => Exit::Refused,
                 _ => Exit::WriteFailed,
             },
-            message: "writing stopped at a defect of livestick itself, which its log describes"
+            message: "the work stopped at a defect of livestick itself, which its log describes"
                 .into(),
             state,
         },

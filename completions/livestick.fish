@@ -49,7 +49,7 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-si
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-fs -d 'The overlay\'s filesystem [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
 ext4\t'A journal, checksums on metadata'
 xfs\t'A journal, checksums on metadata'"
-complete -c livestick -n "__fish_livestick_using_subcommand write" -l persistence -d 'How changes are kept in that room [default: overlay]' -r -f -a "overlay\t'In an overlay over the image\'s own root'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l persistence -d 'How changes are kept in that room [default: sprout if the image\'s root is a btrfs, else overlay]' -r -f -a "overlay\t'In an overlay over the image\'s own root'
 sprout\t'In a btrfs that grows from a seed made of the image\'s root: every read is checked (takes root)'
 none\t'Not at all'"
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l csum -d 'The checksums of a sprout [default: crc32c]' -r -f -a "crc32c\t'32 bits, the fastest'

@@ -241,7 +241,8 @@ pub struct Write {
     /// The overlay's filesystem [default: the best that the image can mount]
     #[arg(long, value_name = "FS", value_enum)]
     pub overlay_fs: Option<FsName>,
-    /// How changes are kept in that room [default: overlay]
+    /// How changes are kept in that room [default: sprout if the image's root is
+    /// a btrfs, else overlay]
     #[arg(long, value_name = "HOW", value_enum)]
     pub persistence: Option<How>,
     /// The checksums of a sprout [default: crc32c]

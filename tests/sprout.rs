@@ -8,6 +8,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -284,4 +285,166 @@ fn a_kill_at_any_moment_leaves_a_blank_stick_and_nothing_behind() {
         }
     }
     println!("{complete} of 12 came to their end");
+}
+
+/// The report of `livestick verify` as JSON, and its exit status.
+fn verified(stick: &Stick) -> (i32, serde_json::Value) {
+    let report = stick.dir.path().join("verify.json");
+    let out = livestick(&["verify", text(&stick.path), "--report", text(&report)]);
+    let report = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    (out.status.code().unwrap(), report)
+}
+
+/// A link of a report: how far it holds, and everything it says.
+fn link(report: &serde_json::Value, name: &str) -> (String, String) {
+    let links = report["links"].as_array().unwrap();
+    let link = links.iter().find(|link| link["name"] == name).unwrap();
+    let said = format!("{} {}", link["result"], link["how"]);
+    (link["holds"].as_str().unwrap().into(), said)
+}
+
+#[test]
+fn a_flipped_byte_of_the_seed_is_named_and_one_of_the_sprout_too() {
+    if !root() {
+        return;
+    }
+    let (stick, said) = Stick::write("grub2", &[], &["--home-size-mb", "64", "--home-fs", "ext4"]);
+    assert!(said.contains("every read of / is compared"), "{said}");
+    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/record-reader");
+    let record: serde_json::Value =
+        serde_json::from_str(&run(reader, &["--check", text(&stick.path)])).unwrap();
+    let record = &record["record"];
+    let purposes = record["partitions"].as_array().unwrap().iter();
+    let purposes: Vec<&str> = purposes
+        .map(|part| part["purpose"].as_str().unwrap())
+        .collect();
+    assert_eq!(purposes, ["seed", "sprout", "home"]);
+    let label = &record["making"]["sprout"]["sprout"]["label"];
+    assert!(label.as_str().unwrap().starts_with("sprout-"), "{record}");
+
+    // As after a start: something is changed.
+    let place = stick.judge(
+        "mount -o device=$seed,subvol=@ $sprout mnt
+         rm mnt/etc/os-release; head -c 3000000 /dev/urandom >mnt/usr/new; sync
+         filefrag -v mnt/usr/new | sed -n 's/^ *0: *[0-9]*\\.\\. *[0-9]*: *\\([0-9]*\\)\\.\\..*/new \\1/p'
+         umount mnt
+         btrfs check --readonly $sprout >/dev/null 2>&1
+         mount -o ro $seed mnt
+         file=$(find mnt/@image -type f -size +64k | head -1)
+         filefrag -v $file | sed -n 's/^ *0: *[0-9]*\\.\\. *[0-9]*: *\\([0-9]*\\)\\.\\..*/old \\1/p'
+         echo file ${file#mnt/@image}
+         umount mnt
+         btrfs inspect-internal dump-tree -t chunk $sprout | sed -n '/CHUNK_ITEM/{s/.*CHUNK_ITEM \\([0-9]*\\)).*/chunk \\1/p}; s/.*length \\([0-9]*\\) owner.*/length \\1/p; s/.*stripe [0-9]* devid \\([0-9]*\\) offset \\([0-9]*\\)/stripe \\1 \\2/p'",
+    );
+    let (status, report) = verified(&stick);
+    assert_eq!(status, 0, "{report}");
+    for name in ["seed", "sprout"] {
+        let (holds, said) = link(&report, name);
+        assert_eq!(holds, "proven", "{report}");
+        assert!(said.contains("at every read"), "{said}");
+    }
+
+    let word = |name: &str| {
+        let mut lines = place.lines().filter_map(|line| line.strip_prefix(name));
+        lines
+            .next()
+            .unwrap_or_else(|| panic!("{name}: {place}"))
+            .trim()
+            .to_owned()
+    };
+    let logical = |name: &str| word(name).parse::<u64>().unwrap() * 4096;
+    let parts = stick.parts();
+    flip(
+        &stick.path,
+        parts[0].at.0 + physical(&place, logical("old "), 1) + 50,
+    );
+    let (status, report) = verified(&stick);
+    assert_eq!(status, 6, "{report}");
+    let (holds, said) = link(&report, "seed");
+    let file = word("file ");
+    assert!(holds == "broken" && said.contains(&file), "{file}: {said}");
+    assert_eq!(link(&report, "sprout").0, "proven", "{report}");
+
+    flip(
+        &stick.path,
+        parts[1].at.0 + physical(&place, logical("new "), 2) + 50,
+    );
+    let (status, report) = verified(&stick);
+    assert_eq!(status, 6);
+    let (holds, said) = link(&report, "sprout");
+    assert!(holds == "broken" && said.contains("/usr/new"), "{said}");
+    assert_eq!(link(&report, "home").0, "proven", "{report}");
+    nothing_left(&stick.path);
+}
+
+/// Where a place of a btrfs is on its device, by what dump-tree told of the chunks.
+fn physical(told: &str, logical: u64, device: u64) -> u64 {
+    let mut chunk = (0, 0);
+    for line in told.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<u64>().unwrap();
+        match words[0] {
+            "chunk" => chunk.0 = number(1),
+            "length" => chunk.1 = number(1),
+            "stripe" if (chunk.0..chunk.0 + chunk.1).contains(&logical) => {
+                assert_eq!(number(1), device, "{told}");
+                return number(2) + (logical - chunk.0);
+            }
+            _ => {}
+        }
+    }
+    panic!("{logical} is in no chunk: {told}");
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+}
+
+#[test]
+fn a_btrfs_root_gets_a_sprout_by_itself_and_others_an_overlay() {
+    if !root() {
+        return;
+    }
+    let dir = TempDir::new_in(scratch()).unwrap();
+    let path = dir.path().join("stick.img");
+    for (options, persistence, sprout) in [
+        (&["--rootfs", "btrfs"][..], "", true),
+        (&["--rootfs", "btrfs"], "overlay", false),
+        (&[], "", false),
+    ] {
+        let image = iso("grub2", options);
+        let mut all = vec![
+            "write",
+            text(&image),
+            text(&path),
+            "--size",
+            "1GiB",
+            "--dry-run",
+        ];
+        all.extend(["--json", "--overlay-size-mb", "256"]);
+        if !persistence.is_empty() {
+            all.extend(["--persistence", persistence]);
+        }
+        let out = livestick(&all);
+        let plan: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let made = plan["sprout"].is_object();
+        assert_eq!(made, sprout, "{options:?} {persistence}: {plan}");
+    }
+    let out = livestick(&[
+        "write",
+        "a.iso",
+        text(&path),
+        "--persistence",
+        "none",
+        "--overlay-size-mb",
+        "9",
+    ]);
+    assert_eq!(out.status.code(), Some(2));
 }

@@ -326,7 +326,7 @@ impl Job<'_> {
         let (digests, mut given) = self.read_back(medium, &copied)?;
         self.compare(&digests, &copied)?;
         self.finish();
-        self.record(image, medium, &copied, &digests)?;
+        self.record(image, medium, &copied, &digests, &made)?;
         // The last moment at which stopping is a matter of course.
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
@@ -562,6 +562,7 @@ impl Job<'_> {
         medium: &Medium,
         copied: &Copied,
         digests: &Digests,
+        made: &[Made],
     ) -> Result<(), End> {
         let plan = self.plan;
         let Some(planned) = &plan.record else {
@@ -569,7 +570,7 @@ impl Job<'_> {
         };
         self.start(Work::Record);
         let record =
-            recording::record(plan, planned, image, copied, digests).map_err(End::Write)?;
+            recording::record(plan, planned, image, copied, digests, made).map_err(End::Write)?;
         place::store(medium, &record)
             .context("writing the record of what is on the stick")
             .map_err(End::Write)?;

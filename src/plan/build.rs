@@ -17,6 +17,7 @@ use crate::plan::boot::{BootPlan, MediaCheck, carry, edit, media_check};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
+use crate::plan::making::Making;
 use crate::plan::record::PlannedRecord;
 use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget, sprout};
 use crate::published::Published;
@@ -159,8 +160,9 @@ impl Planner<'_> {
             let covered = blocks.ok().zip(image.media_check.clone());
             media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
+        let making = Making::of(&filesystems, sprout.as_ref());
         if let Some(record) = &record {
-            record.need(&patches, &behind, slots.len())?;
+            record.need(&patches, &behind, &making.text())?;
         }
         Ok(Plan {
             image: PlannedImage {
@@ -263,7 +265,13 @@ impl Planner<'_> {
             .into_iter()
             .filter(|kind| initrd.filesystems.contains(kind.name()))
             .collect();
-        let sprouts = request.persistence == Some(request::Persistence::Sprout);
+        let sprouts = request.persistence.map_or_else(
+            || {
+                request.overlay.is_some_and(|overlay| overlay.fs.is_none())
+                    && sprout::by_default(image, self.host)
+            },
+            |how| how == request::Persistence::Sprout,
+        );
         if let Some(wanted) = request.overlay.filter(|_| sprouts) {
             let source = sprout::source(image)?;
             sprout::need(&source, self.host)?;

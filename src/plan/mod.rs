@@ -9,6 +9,7 @@ pub mod build;
 pub mod filesystem;
 pub mod ids;
 pub mod layout;
+pub mod making;
 pub mod record;
 mod show;
 pub mod sprout;

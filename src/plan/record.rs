@@ -84,17 +84,12 @@ impl PlannedRecord {
     }
 
     /// Refuses changes and partitions whose record would not fit: everything in it that can be long is counted.
-    pub fn need(
-        &self,
-        patches: &[Patch],
-        behind: &[Behind],
-        partitions: usize,
-    ) -> Result<(), Refusal> {
+    pub fn need(&self, patches: &[Patch], behind: &[Behind], making: &str) -> Result<(), Refusal> {
         let patches = patches.iter().map(|patch| 2 * patch.before.len() + 512);
         let behind = behind.iter().map(|behind| behind.bytes.len() + 128);
         let long: usize = patches.chain(behind).sum();
         // Texts and the files of the system partition have a quarter of it for themselves.
-        if Bytes((long + 512 * partitions) as u64) <= Bytes(TEXTS.0 / 4 * 3) {
+        if Bytes((long + 2048 + making.len()) as u64) <= Bytes(TEXTS.0 / 4 * 3) {
             return Ok(());
         }
         Err(Refusal::Impossible {

@@ -67,6 +67,16 @@ pub fn source(image: &Image) -> Result<Source, Refusal> {
     })
 }
 
+/// Whether a sprout is made where nobody says how changes are to be kept: the image's root is a btrfs, and both the
+/// image and this machine can have one.
+pub fn by_default(image: &Image, host: &Host) -> bool {
+    let plain = matches!(
+        image.root.as_ref().map(|root| &root.kind),
+        Some(RootKind::Tree(Kind::Btrfs))
+    );
+    plain && source(image).is_ok_and(|source| need(&source, host).is_ok())
+}
+
 /// Refuses what this machine cannot make.
 pub fn need(source: &Source, host: &Host) -> Result<(), Refusal> {
     if !host.root || !host.loop_devices {

@@ -238,6 +238,8 @@ impl Sprout {
             "rootflags=subvol=@,compress=zstd:1",
             "rw",
             "rd.live.image=0",
+            // How long an initrd of dracut waits for a seed that is missing, in seconds (dracut.cmdline(7); 180 without).
+            "rd.retry=60",
         ]
         .map(str::to_owned)
         .to_vec()

@@ -27,19 +27,21 @@ pub fn rule(label: &str, seed: Uuid) -> String {
     )
 }
 
-/// A hook of dracut's initqueue: the start goes on when it succeeds. When that takes too long dracut repeats its text on
+/// A hook of dracut's initqueue: the start goes on when it succeeds, which it does when the seed is there, or when the
+/// sprout needs none any more. When that takes too long dracut repeats its text on
 /// the console and gives up (dracut `modules.d/*dracut-systemd/dracut-initqueue.sh`, read in 059, 106 and 112), so the
 /// text says what is wrong.
-fn hook(seed: Uuid) -> String {
+fn hook(label: &str, seed: Uuid) -> String {
     format!(
-        "# The root of this stick (btrfs {seed}) is missing or damaged. Restart, and choose 'without persistence'.\n\
-         [ -e /dev/disk/by-uuid/{seed} ]\n"
+        "# The seed of this stick (btrfs {seed}) is missing or damaged. Restart, and choose 'without persistence'.\n\
+         [ -e /dev/disk/by-uuid/{seed} ] || case $(udevadm info -q property -n /dev/disk/by-label/{label} 2>/dev/null) in \
+         *ID_BTRFS_READY=1*) ;; *) false ;; esac\n"
     )
 }
 
 /// The initrd for the sprout of this label that grows from the seed of this identifier.
 pub fn initrd(label: &str, seed: Uuid) -> Vec<u8> {
-    archive(&[(PATH, &rule(label, seed)), (HOOK, &hook(seed))])
+    archive(&[(PATH, &rule(label, seed)), (HOOK, &hook(label, seed))])
 }
 
 /// An archive with these files, in the "newc" format, uncompressed. It holds no directories: those of the image's initrd

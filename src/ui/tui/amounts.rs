@@ -8,7 +8,7 @@ use super::sticks::Target;
 use crate::plan::layout::Purpose;
 use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
 use crate::plan::record::PlannedRecord;
-use crate::request::{FsKind, Request, Size, Wanted};
+use crate::request::{FsKind, Persistence, Request, Size, Wanted};
 use crate::table::{GRAIN, Space};
 use crate::units::{Bytes, GIB};
 
@@ -409,7 +409,8 @@ impl Amounts {
             target: target.path.clone(),
             create: target.create,
             overlay: wanted(self.overlay),
-            persistence: None,
+            // What this screen offers, whatever the image's root is.
+            persistence: self.overlay.size.map(|_| Persistence::Overlay),
             csum: crate::sprout::Checksum::default(),
             home: wanted(self.home),
             extra_arguments: arguments.map(Into::into).collect(),

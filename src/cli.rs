@@ -53,6 +53,12 @@ pub enum Command {
     /// Get the original image back from a stick, byte for byte
     #[command(after_help = AFTER)]
     Extract(Extract),
+    /// Throw away what was changed on a stick, so that it starts as on its first day
+    #[command(after_help = AFTER)]
+    Reset(Reset),
+    /// Make a sprout independent of its seed
+    #[command(after_help = AFTER)]
+    Detach(Detach),
     /// Find out whether a stick has the size it claims
     #[command(after_help = AFTER)]
     Probe(Probe),
@@ -364,6 +370,56 @@ pub struct Extract {
     /// Write the report to this file, too (as JSON if its name ends in .json)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub report: Option<PathBuf>,
+}
+
+/// What `reset` and `detach` have in common.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
+pub struct Changing {
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// Print what would be done, and write nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Do not ask before a stick is written to
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the target
+    #[arg(long)]
+    pub unmount: bool,
+    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+    /// Give the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+}
+
+/// `livestick reset`: a new overlay, or a new snapshot of the image's root in the sprout.
+#[derive(Debug, Args)]
+pub struct Reset {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Changing,
+    /// Throw away what is in /home, too
+    #[arg(long)]
+    pub home: bool,
+}
+
+/// `livestick detach`: everything that the sprout still has in its seed alone is copied into it, and the seed's
+/// partition is not needed any more.
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Changing,
 }
 
 /// What is wrong with a command line, in one line.

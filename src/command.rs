@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use sticks::Front;
-pub use sticks::{extract, repair, verify};
+pub use sticks::{detach, extract, repair, reset, verify};
 
 use crate::apply::flow::Stop;
 use crate::capacity::job::Job;

@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         Some(Command::Verify(options)) => command::verify(&options),
         Some(Command::Repair(options)) => command::repair(&options),
         Some(Command::Extract(options)) => command::extract(&options),
+        Some(Command::Reset(options)) => command::reset(&options),
+        Some(Command::Detach(options)) => command::detach(&options),
         Some(Command::Probe(options)) => command::probe(&options),
     })
 }

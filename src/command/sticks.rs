@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The subcommands about sticks that are written: verify, repair, extract; and the front end that all jobs share.
+//! The subcommands about sticks that are written: verify, repair, extract, reset, detach; and the front end that all jobs share.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::refused;
+use crate::aftercare::{self, What};
 use crate::cli;
 use crate::disk::shown;
 use crate::event::Event;
@@ -188,5 +189,45 @@ pub fn extract(options: &cli::Extract) -> Result<(), Exit> {
     front.listen();
     let cancel = Arc::clone(&front.cancel);
     let ended = extract::run(&request, &cancel, &mut |event| front.event(&event));
+    front.end(ended)
+}
+
+/// `livestick reset`.
+pub fn reset(options: &cli::Reset) -> Result<(), Exit> {
+    let home = options.home;
+    change(&options.common, What::Reset { home })
+}
+
+/// `livestick detach`.
+pub fn detach(options: &cli::Detach) -> Result<(), Exit> {
+    change(&options.common, What::Detach)
+}
+
+fn change(options: &cli::Changing, what: What) -> Result<(), Exit> {
+    let request = aftercare::Request {
+        target: options.target.clone(),
+        what,
+        unmount: options.unmount,
+        allow_disk: options.allow_disk.clone(),
+    };
+    let mut front = Front::new(options.json, options.report.as_ref(), &[&options.target])?;
+    let host = Host::look();
+    let refused = |refusal| refused(&refusal, options.json);
+    let plan = aftercare::look(&request, &host).map_err(refused)?;
+    if options.dry_run {
+        if options.json {
+            say(&json::line(&plan.listing()));
+        } else {
+            say(&plan.to_string());
+        }
+        return Ok(());
+    }
+    if !options.yes {
+        let what = format!("{plan}\n{}", plan.meaning());
+        confirm::type_name(&plan.target, &what).map_err(refused)?;
+    }
+    front.listen();
+    let cancel = Arc::clone(&front.cancel);
+    let ended = aftercare::run(&plan, &host, &cancel, &mut |event| front.event(&event));
     front.end(ended)
 }

@@ -269,13 +269,7 @@ fn a_kill_at_any_moment_leaves_a_blank_stick_and_nothing_behind() {
         let done = child.wait().unwrap().success();
         complete += u32::from(done);
         // The kernel ends what the program had started, and lets go of its loop devices and mounts.
-        for _ in 0..100 {
-            if !run("losetup", &["-a"]).contains(text(&path)) {
-                break;
-            }
-            sleep(Duration::from_millis(100));
-        }
-        nothing_left(&path);
+        gone(&path);
         if !done && path.exists() {
             let head = fs::read(&path).unwrap();
             assert!(
@@ -649,4 +643,93 @@ fn reset_makes_an_overlay_anew_and_leaves_home() {
     not_done(&stick, &["reset"], "plain image");
     fs::write(&stick.path, fs::read(&stick.image).unwrap()).unwrap();
     not_done(&stick, &["reset"], "no record");
+}
+
+#[test]
+fn a_reset_that_is_killed_leaves_a_root_and_nothing_behind() {
+    if !root() {
+        return;
+    }
+    let (stick, _) = Stick::write("grub2", &["--size", "48"], &[]);
+    stick.judge(CHANGE);
+    let program = env!("CARGO_BIN_EXE_livestick");
+    for round in 0..8 {
+        let mut child = Command::new(program)
+            .args(["reset", text(&stick.path), "--yes"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(40 + round * 90));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        gone(&stick.path);
+        stick.judge("mount -o device=$seed,subvol=@ $sprout mnt; test -d mnt/usr; umount mnt");
+    }
+    done(&stick, &["reset"]);
+    let said = stick.judge(AS_NEW);
+    assert!(said.contains("mine"), "{said}");
+    assert_eq!(said.matches("path @").count(), 3, "{said}");
+}
+
+/// Waits until nothing of a program that was killed is left.
+fn gone(path: &Path) {
+    for _ in 0..100 {
+        if !run("losetup", &["-a"]).contains(text(path)) {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    nothing_left(path);
+}
+
+/// Nothing mixes them up: each has a seed of its own name, and grows from that.
+#[test]
+fn two_sticks_of_one_image_are_two() {
+    if !root() {
+        return;
+    }
+    let (one, _) = Stick::write("grub2", &[], &[]);
+    let (two, _) = Stick::write("grub2", &[], &[]);
+    let names = "for d in $seed $sprout; do blkid -p -s UUID -o value $d; blkid -p -s LABEL -o value $d; done";
+    let mut all: Vec<String> = [&one, &two]
+        .iter()
+        .flat_map(|stick| {
+            stick
+                .judge(names)
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(all.len(), 8);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 8, "{all:?}");
+    // Both mounted at once, while the seed of the other one is damaged.
+    let seed = two.parts()[0];
+    let damage = vec![0x5a; 4 << 20];
+    let file = fs::File::options().write(true).open(&two.path).unwrap();
+    let intact = fs::read(&two.path).unwrap();
+    let held = run(
+        "losetup",
+        &[
+            "-f",
+            "--show",
+            "-r",
+            "-o",
+            &seed.at.to_string(),
+            text(&two.path),
+        ],
+    );
+    run("btrfs", &["device", "scan", held.trim()]);
+    file.write_all_at(&damage, seed.at.0 + (20 << 20)).unwrap();
+    assert_eq!(verified(&one).0, 0);
+    one.judge("mount -o device=$seed,subvol=@ $sprout mnt; cat mnt/etc/os-release; echo one >mnt/one; umount mnt");
+    run("btrfs", &["device", "scan", "--forget", held.trim()]);
+    run("losetup", &["-d", held.trim()]);
+    assert_eq!(verified(&two).0, 6);
+    fs::write(&two.path, intact).unwrap();
+    assert_eq!(verified(&two).0, 0);
+    two.judge("mount -o device=$seed,subvol=@ $sprout mnt; test ! -e mnt/one; umount mnt");
 }

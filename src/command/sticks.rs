@@ -228,6 +228,6 @@ fn change(options: &cli::Changing, what: What) -> Result<(), Exit> {
     }
     front.listen();
     let cancel = Arc::clone(&front.cancel);
-    let ended = aftercare::run(&plan, &host, &cancel, &mut |event| front.event(&event));
+    let ended = aftercare::job::run(&plan, &host, &cancel, &mut |event| front.event(&event));
     front.end(ended)
 }

@@ -22,6 +22,12 @@ Exit status:
        have the size it claims
   130  cancelled; a stick that was being written is left blank";
 
+const DOCTOR: &str = "\
+Exit status:
+  0    nothing is missing that a write with overlay and /home needs
+  2    the command line makes no sense
+  3    something that it needs is missing";
+
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
 #[command(name = "livestick", version, after_help = AFTER, max_term_width = 80)]
@@ -55,6 +61,10 @@ pub enum Command {
     /// Find out whether a stick has the size it claims
     #[command(after_help = AFTER)]
     Probe(Probe),
+    /// Tell what this machine lacks of what livestick makes use of, and what
+    /// each missing thing costs
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = AFTER)]
     Tui(Tui),
@@ -130,6 +140,14 @@ pub struct List {
     /// Show loop devices too
     #[arg(long)]
     pub loops: bool,
+}
+
+/// `livestick doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Give the findings as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `livestick probe`.

@@ -7,10 +7,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use livestick::cli::{self, Cli, Command};
 use livestick::command;
+use livestick::host;
 use livestick::report::Exit;
 use livestick::writer;
 
 fn main() -> ExitCode {
+    host::place_temporary_files();
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());
     }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(options)) => command::verify(&options),
         Some(Command::Repair(options)) => command::repair(&options),
         Some(Command::Extract(options)) => command::extract(&options),
+        Some(Command::Doctor(options)) => command::doctor(&options),
         Some(Command::Probe(options)) => command::probe(&options),
     })
 }

@@ -557,7 +557,7 @@ impl Job<'_> {
 
 /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
 pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
-    if let Some(losetup) = host.program("losetup") {
+    if let Some(losetup) = host.program(crate::programs::LOSETUP.name) {
         let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
         let _ = program::run_always(Command::new(losetup).args(how));
     }

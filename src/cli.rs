@@ -25,6 +25,12 @@ Exit status:
        have the size it claims
   130  cancelled; a stick that was being written is left blank";
 
+const DOCTOR: &str = "\
+Exit status:
+  0    nothing is missing that a write with overlay and /home needs
+  2    the command line makes no sense
+  3    something that it needs is missing";
+
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
 #[command(name = "livestick", version, after_help = EXIT_STATUS, max_term_width = 80)]
@@ -61,6 +67,10 @@ pub enum Command {
     /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
     #[command(disable_help_flag = true)]
     LivecdIsoToDisk(Classic),
+    /// Tell what this machine lacks of what livestick makes use of, and what
+    /// each missing thing costs
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = EXIT_STATUS)]
     Tui(Tui),
@@ -148,6 +158,14 @@ pub struct List {
     /// Show loop devices too
     #[arg(long)]
     pub loops: bool,
+}
+
+/// `livestick doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Give the findings as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `livestick probe`.

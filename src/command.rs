@@ -19,6 +19,7 @@ use crate::apply::flow::Stop;
 use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{self, System};
+use crate::doctor::Checkup;
 use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::image::{self, Image};
@@ -123,6 +124,21 @@ pub fn list(options: &cli::List) -> Result<(), Exit> {
         facts::disks(&disks)
     });
     Ok(())
+}
+
+/// `livestick doctor`.
+pub fn doctor(options: &cli::Doctor) -> Result<(), Exit> {
+    let checkup = Checkup::of(&Host::look(), &System::real());
+    say(&if options.json {
+        json::line(&checkup)
+    } else {
+        checkup.to_string()
+    });
+    if checkup.ready {
+        Ok(())
+    } else {
+        Err(Exit::Refused)
+    }
 }
 
 /// `livestick write`.

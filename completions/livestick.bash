@@ -510,7 +510,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__write)
-            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --report --checksum --keyring --help"
+            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --persistence --csum --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --report --checksum --keyring --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -530,6 +530,14 @@ _livestick() {
                     ;;
                 --overlay-fs)
                     COMPREPLY=($(compgen -W "btrfs ext4 xfs" -- "${cur}"))
+                    return 0
+                    ;;
+                --persistence)
+                    COMPREPLY=($(compgen -W "overlay sprout none" -- "${cur}"))
+                    return 0
+                    ;;
+                --csum)
+                    COMPREPLY=($(compgen -W "crc32c xxhash sha256 blake2" -- "${cur}"))
                     return 0
                     ;;
                 --home-size-mb)

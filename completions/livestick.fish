@@ -51,6 +51,13 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-si
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-fs -d 'The overlay\'s filesystem [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
 ext4\t'A journal, checksums on metadata'
 xfs\t'A journal, checksums on metadata'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l persistence -d 'How changes are kept in that room [default: sprout if the image\'s root is a btrfs, else overlay]' -r -f -a "overlay\t'In an overlay over the image\'s own root'
+sprout\t'In a btrfs that grows from a seed made of the image\'s root: every read is checked (takes root)'
+none\t'Not at all'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l csum -d 'The checksums of a sprout [default: crc32c]' -r -f -a "crc32c\t'32 bits, the fastest'
+xxhash\t'64 bits'
+sha256\t'256 bits, cryptographic'
+blake2\t'256 bits, cryptographic'"
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size-mb -d 'Make a /home of its own of this many MiB' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size -d 'The same with a unit (8GiB), or "rest" for all that is left' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-fs -d 'The filesystem of /home [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'

@@ -42,6 +42,7 @@ pub mod refusal;
 pub mod repair;
 pub mod report;
 pub mod request;
+pub mod sprout;
 pub mod superblock;
 pub mod table;
 pub mod ui;

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -37,8 +37,43 @@ pub fn run_on(
     input: Option<&File>,
     cancel: &AtomicBool,
 ) -> Result<String, Stop> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    run_watched(command, input, cancel, &mut || {})
+}
+
+/// Runs a program whose failure is an answer, too: whether it succeeded, and everything it said.
+pub fn run_to_its_end(command: &Command, cancel: &AtomicBool) -> Result<(bool, String), Stop> {
+    let (status, text) = attend(command, None, cancel, &mut || {})?;
+    Ok((status.success(), text))
+}
+
+/// Like [`run_on`]; while the program runs, `watch` is called now and then.
+pub fn run_watched(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<String, Stop> {
+    let (status, text) = attend(command, input, cancel, watch)?;
+    if !status.success() {
+        return Err(fail(&name(command), &status.to_string(), &text).into());
+    }
+    Ok(text)
+}
+
+/// A program's name, for people.
+fn name(command: &Command) -> String {
+    let path = command.get_program().to_string_lossy().into_owned();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// Runs a program to its end: how it ended, and its output.
+fn attend(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<(ExitStatus, String), Stop> {
+    let name = name(command);
     let output = tempfile::tempfile().context("making a file for a program's output")?;
     let clone = |file: &File| file.try_clone().context("sharing a file with a program");
     let mut command = tied(command);
@@ -65,6 +100,7 @@ pub fn run_on(
             end(&mut child);
             return Err(Stop::Cancelled);
         }
+        watch();
         thread::sleep(PATIENCE);
     };
     let text = read(output)?;
@@ -73,9 +109,8 @@ pub fn run_on(
         if cancel.load(Ordering::Relaxed) {
             return Err(Stop::Cancelled);
         }
-        return Err(fail(&name, &status.to_string(), &text).into());
     }
-    Ok(text)
+    Ok((status, text))
 }
 
 /// The name under which a program finds its standard input as a file.

@@ -22,8 +22,8 @@ use crate::host::{Host, programs_of};
 use crate::programs;
 use crate::read::{ReadAt, Window};
 use crate::request::FsKind;
-use crate::superblock;
 use crate::units::{Bytes, Extent};
+use crate::verify::sprout::{self, Kin};
 use crate::verify::subject::Subject;
 
 /// A filesystem behind the image.
@@ -64,7 +64,13 @@ pub fn check(
         how,
     };
     let what = format!("{} {}", part.kind, part.extent.len.binary());
-    if let Some(used) = subject.used(part.number) {
+    let found = sprout::superblock(subject, part);
+    let kin = found.as_ref().and_then(|found| Kin::of(subject, found));
+    let used = match &kin {
+        None => subject.used(part.number),
+        Some(_) => Kin::used(subject),
+    };
+    if let Some(used) = used {
         let how = "it can be checked when it is not in use".into();
         let result = format!("{what}, {used}: not checked");
         return Ok(link(Holds::NotClaimed, result, how));
@@ -76,7 +82,6 @@ pub fn check(
         return Ok(link(Holds::NotClaimed, result, how));
     }
     let window = Window::new(&subject.medium, part.extent);
-    let found = superblock::identify(&window).ok().flatten();
     let is = found
         .as_ref()
         .map_or("nothing known", |found| found.kind.name());
@@ -99,7 +104,20 @@ pub fn check(
         let result = format!("{what}{other}: not checked, it was not unmounted cleanly");
         return Ok(link(Holds::NotClaimed, result, how));
     }
-    let (outcome, proven) = match run(subject, part, host, cancel) {
+    let by_loop = host.loop_devices && host.program("losetup").is_some();
+    if matches!(kin, Some(Kin::Sprout(_))) && !by_loop {
+        let how = "its seed has to be there, too; run it as root".into();
+        return Ok(link(
+            Holds::NotClaimed,
+            format!("{what}{other}: not checked"),
+            how,
+        ));
+    }
+    let looked = match &kin {
+        Some(kin) if by_loop => kinship(subject, part, kin, host, cancel),
+        _ => run(subject, part, host, cancel),
+    };
+    let (outcome, proven) = match looked {
         Ok(checked) => checked,
         Err(Stop::Cancelled) => return Err(Stop::Cancelled),
         Err(Stop::Failed(error)) => {
@@ -112,7 +130,10 @@ pub fn check(
         FsKind::Ext4 => "e2fsck -fn",
         FsKind::Xfs => "xfs_repair -n",
     };
-    let how = format!("{by}, read only: {}", covered(part.kind));
+    let mut how = format!("{by}, read only: {}", covered(part.kind));
+    if kin.is_some() {
+        how += "; a running system checks them at every read";
+    }
     Ok(match outcome {
         Ok(()) if proven => link(Holds::Proven, format!("{what}{other}: no fault found"), how),
         Ok(()) => {
@@ -139,6 +160,26 @@ fn needs_recovery(filesystem: &dyn ReadAt) -> bool {
     filesystem
         .read_vec(Bytes(1024 + 0x60), 4)
         .is_ok_and(|bytes| bytes.first().is_some_and(|byte| byte & 4 != 0))
+}
+
+/// A seed or a sprout: without a fault, or with the names of the files that have one.
+fn kinship(
+    subject: &Subject,
+    part: &Part,
+    kin: &Kin,
+    host: &Host,
+    cancel: &AtomicBool,
+) -> Result<Checked, Stop> {
+    let looked = sprout::look(subject, part, kin, host, cancel)?;
+    let Some(first) = looked.faults.first() else {
+        return Ok((Ok(()), looked.direct));
+    };
+    let said = if looked.files.is_empty() {
+        format!("btrfs check: {first}; every file can be read")
+    } else {
+        format!("cannot be read: {} ({first})", looked.files.join(", "))
+    };
+    Ok((Err(said), looked.direct))
 }
 
 /// How a checker ended: without a fault, or with its words; and whether what it read came from the medium.

@@ -14,6 +14,7 @@ pub mod esp;
 pub mod filesystem;
 pub mod links;
 pub mod region;
+pub mod sprout;
 pub mod steps;
 pub mod stored;
 pub mod subject;

@@ -19,6 +19,9 @@ _livestick() {
             livestick,detach)
                 cmd="livestick__subcmd__detach"
                 ;;
+            livestick,doctor)
+                cmd="livestick__subcmd__doctor"
+                ;;
             livestick,extract)
                 cmd="livestick__subcmd__extract"
                 ;;
@@ -30,6 +33,9 @@ _livestick() {
                 ;;
             livestick,list)
                 cmd="livestick__subcmd__list"
+                ;;
+            livestick,livecd-iso-to-disk)
+                cmd="livestick__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk"
                 ;;
             livestick,probe)
                 cmd="livestick__subcmd__probe"
@@ -52,6 +58,9 @@ _livestick() {
             livestick__subcmd__help,detach)
                 cmd="livestick__subcmd__help__subcmd__detach"
                 ;;
+            livestick__subcmd__help,doctor)
+                cmd="livestick__subcmd__help__subcmd__doctor"
+                ;;
             livestick__subcmd__help,extract)
                 cmd="livestick__subcmd__help__subcmd__extract"
                 ;;
@@ -63,6 +72,9 @@ _livestick() {
                 ;;
             livestick__subcmd__help,list)
                 cmd="livestick__subcmd__help__subcmd__list"
+                ;;
+            livestick__subcmd__help,livecd-iso-to-disk)
+                cmd="livestick__subcmd__help__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk"
                 ;;
             livestick__subcmd__help,probe)
                 cmd="livestick__subcmd__help__subcmd__probe"
@@ -89,7 +101,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write verify repair extract reset detach probe tui help"
+            opts="-h -V --help --version inspect list write verify repair extract reset detach probe livecd-iso-to-disk doctor tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -135,6 +147,20 @@ _livestick() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        livestick__subcmd__doctor)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         livestick__subcmd__extract)
             opts="-h --force --json --report --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -165,7 +191,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write verify repair extract reset detach probe tui help"
+            opts="inspect list write verify repair extract reset detach probe livecd-iso-to-disk doctor tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -179,6 +205,20 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help__subcmd__detach)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -235,6 +275,20 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -378,6 +432,20 @@ _livestick() {
             ;;
         livestick__subcmd__list)
             opts="-h --json --loops --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk)
+            opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

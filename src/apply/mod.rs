@@ -102,12 +102,31 @@ pub fn run(
             Ok(report)
         }
         Err(end) => {
-            let failure = end.into_failure(state);
+            let mut failure = end.into_failure(state);
+            if let Exit::WriteFailed | Exit::NotVerified = failure.exit {
+                tell_if_gone(plan, &mut failure);
+            }
             sink(Event::Failed {
                 failure: failure.clone(),
             });
             Err(failure)
         }
+    }
+}
+
+/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device").
+fn tell_if_gone(plan: &Plan, failure: &mut Failure) {
+    let target = &plan.target;
+    let identity = target.identity.as_ref();
+    let gone =
+        identity.is_some_and(|one| target.kind == Kind::Disk && one.is_gone(&System::real()));
+    if gone {
+        failure.exit = Exit::WriteFailed;
+        failure.message = format!(
+            "{} is gone: it was pulled out, or lost its connection; plug it in and write it again ({})",
+            shown(&target.path),
+            failure.message
+        );
     }
 }
 
@@ -639,7 +658,7 @@ impl Job<'_> {
 
 /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
 pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
-    if let Some(losetup) = host.program("losetup") {
+    if let Some(losetup) = host.program(crate::programs::LOSETUP.name) {
         let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
         let _ = program::run_always(Command::new(losetup).args(how));
     }

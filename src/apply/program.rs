@@ -19,6 +19,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::apply::flow::Stop;
+use crate::programs;
 
 /// How often a running program is looked at.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -130,13 +131,13 @@ fn tied(command: &Command) -> Command {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let tie = ["--pdeathsig", "KILL"];
     let works = *WORKS.get_or_init(|| {
-        let mut try_it = Command::new("setpriv");
+        let mut try_it = Command::new(programs::SETPRIV.name);
         try_it.args(tie).arg("true").stdin(Stdio::null());
         let status = try_it.stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     });
     let mut tied = if works {
-        let mut tied = Command::new("setpriv");
+        let mut tied = Command::new(programs::SETPRIV.name);
         tied.args(tie).arg(command.get_program());
         tied
     } else {

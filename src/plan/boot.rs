@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot::pause::Pause;
 use crate::boot::{Arguments, EditError, Edited, Reclaimed, esp, grub, isolinux};
 use crate::image::Image;
 use crate::image::boot_file::{Config, Loader, Place, Role};
@@ -50,6 +51,9 @@ pub struct BootPlan {
     pub arguments: Vec<String>,
     /// The user's own.
     pub extra: Vec<String>,
+    /// How the menus wait, where that changes.
+    #[serde(default, skip_serializing_if = "Pause::is_none")]
+    pub pause: Pause,
     /// The word that takes the place of `root=live:…`.
     #[serde(default)]
     pub root: Option<String>,
@@ -131,17 +135,20 @@ pub fn carry(
     })
 }
 
-/// Adds the arguments to every menu that firmware comes to. `moved` is where files were moved to, which nothing in the
-/// image shows.
+/// Adds the arguments to every menu that firmware comes to, and makes it wait as it shall. `moved` is where files were
+/// moved to, which nothing in the image shows.
 pub fn edit(
     image: &Image,
     draft: &mut Draft<'_>,
     arguments: &Arguments,
+    pause: &Pause,
     mut moved: Vec<Extent>,
 ) -> Result<Vec<EditedFile>, Refusal> {
     let mut edited = Vec::new();
     for config in image.configs.iter().filter(|config| config.is_read()) {
-        edited.push(edit_one(image, draft, config, arguments, &mut moved)?);
+        edited.push(edit_one(
+            image, draft, config, arguments, pause, &mut moved,
+        )?);
     }
     if edited.is_empty() {
         let looked_at: Vec<String> = image.configs.iter().map(Config::name).collect();
@@ -160,6 +167,7 @@ fn edit_one(
     draft: &mut Draft<'_>,
     config: &Config,
     arguments: &Arguments,
+    pause: &Pause,
     moved: &mut Vec<Extent>,
 ) -> Result<EditedFile, Refusal> {
     let room = match (config.place, config.slack) {
@@ -167,8 +175,8 @@ fn edit_one(
         _ => Bytes::mib(1),
     };
     let language = |room| match config.loader {
-        Loader::Grub => grub::edit(&config.text, arguments, room),
-        Loader::Isolinux => isolinux::edit(&config.text, arguments, room),
+        Loader::Grub => grub::edit(&pause.grub(&config.text)?, arguments, room),
+        Loader::Isolinux => isolinux::edit(&pause.isolinux(&config.text), arguments, room),
     };
     let (text, moved_to) = match language(room) {
         Ok(text) => (text, None),

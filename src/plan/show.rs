@@ -262,6 +262,9 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     if !all.is_empty() {
         writeln!(f, "           every live entry gets: {}", all.join(" "))?;
     }
+    if let Some(wait) = boot.pause.describe() {
+        writeln!(f, "           the menu {wait}")?;
+    }
     if let (Some(root), Some(initrd)) = (&boot.root, &boot.initrd) {
         writeln!(f, "           {root} takes the place of root=live:…")?;
         writeln!(

@@ -19,6 +19,7 @@ use crate::chain::{Holds, Link};
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Bypass;
 use crate::host::{Host, programs_of};
+use crate::programs;
 use crate::read::{ReadAt, Window};
 use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
@@ -199,7 +200,7 @@ type Checked = (Result<(), String>, bool);
 
 fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Result<Checked, Stop> {
     if host.loop_devices
-        && let Some(losetup) = host.program("losetup")
+        && let Some(losetup) = host.program(programs::LOSETUP.name)
     {
         let path = subject.path();
         let device = LoopDevice::attach_read_only(&losetup, &path, part.extent)?;
@@ -211,7 +212,7 @@ fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Resu
         .path()
         .parent()
         .filter(|_| !subject.medium.is_disk());
-    let temporary = std::env::temp_dir();
+    let temporary = tempfile::env::temp_dir();
     let scratch = tempfile::tempfile_in(beside.unwrap_or(&temporary))
         .context("making a scratch file for the checker")?;
     scratch

@@ -9,6 +9,7 @@ use crate::disk::shown;
 use crate::host::Host;
 use crate::image::Image;
 use crate::image::boot_file::{Config, Loader};
+use crate::image::initrd::LiveScript;
 use crate::image::isomd5;
 use crate::patch::{After, Draft, Patch, Why};
 use crate::persistence::home::{self, Mechanism};
@@ -25,7 +26,8 @@ use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
 use crate::request::{self, FsKind, Request, Size, Wanted};
-use crate::sprout::{Home, Part, Source, Sprout, room, rule};
+use crate::sprout::within::Within;
+use crate::sprout::{Checksum, Home, Part, Source, Sprout, room, rule};
 use crate::table::{NewPartition, Use};
 use crate::units::{Block, Bytes};
 
@@ -83,6 +85,8 @@ struct Persistence {
     mechanism: Option<Mechanism>,
     /// What a seed is made from, where there is to be one.
     seed: Option<Source>,
+    /// That itself, where it can be the seed.
+    within: Option<Within>,
     notes: Vec<String>,
 }
 
@@ -106,16 +110,35 @@ impl Planner<'_> {
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let takes = image.table.takes(image.bytes(), slots.len() + 1);
+            let inside = persistence.within.as_ref().map(|within| Slot {
+                what: Purpose::Seed,
+                extent: within.extent,
+            });
+            let entries = slots.len() + usize::from(inside.is_some());
+            let takes = image.table.takes(image.bytes(), entries + 1);
             let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
             let own = record.as_mut().filter(|_| room);
             let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(&ids)).collect();
             let first = new.len();
             new.extend(slots.iter().map(|slot| entry(slot, &ids)));
-            let added = image
-                .table
-                .add(&mut draft, self.size, &new)
-                .map_err(|error| Refusal::Table(error.to_string()))?;
+            let over = inside.as_ref().map(|slot| entry(slot, &ids));
+            let table = &image.table;
+            let mut added = match &over {
+                None => table.add(&mut draft, self.size, &new),
+                Some(over) => table.add_with(&mut draft, self.size, over, &new),
+            }
+            .map_err(|error| Refusal::Table(error.to_string()))?;
+            if let (Some(slot), Some(within)) = (inside, &persistence.within) {
+                let label = sprout::other_label(image, within, &ids);
+                let change = within.change(&mut draft, label.as_deref());
+                change.map_err(|error| self.damaged(&error))?;
+                parts.push(Part {
+                    number: added.numbers.remove(0),
+                    extent: slot.extent,
+                    partuuid: added.partuuids.remove(0),
+                    label: label.or(within.label.clone()).unwrap_or_default(),
+                });
+            }
             behind = added
                 .behind
                 .into_iter()
@@ -146,7 +169,13 @@ impl Planner<'_> {
             }
             arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;
             if let (Some(source), [seed, grown]) = (persistence.seed, parts.as_slice()) {
-                sprout = Some(self.sprout(source, seed, grown, &filesystems, &ids));
+                let mut planned = self.sprout(source, seed, grown, &filesystems, &ids);
+                if let Some(within) = &persistence.within {
+                    planned.within = true;
+                    planned.seed_uuid = within.uuid;
+                    planned.checksum = within.checksum;
+                }
+                sprout = Some(planned);
             }
         }
         if let Some(sprout) = &sprout {
@@ -204,6 +233,7 @@ impl Planner<'_> {
             seed: seed.clone(),
             seed_uuid: ids.uuid("seed filesystem"),
             checksum: self.request.csum,
+            within: false,
             sprout: grown.clone(),
             home: match partition {
                 Some(filesystem) => Home::Partition {
@@ -276,17 +306,34 @@ impl Planner<'_> {
         if let Some(wanted) = request.overlay.filter(|_| sprouts) {
             let source = sprout::source(image)?;
             sprout::need(&source, self.host)?;
-            let compression = image
-                .root
-                .as_ref()
-                .and_then(|root| root.compression.as_deref());
-            let seed = Wanted {
-                size: Size::Fixed(room::seed(source.extent, compression)),
-                fs: None,
-            };
-            persistence
-                .wanted
-                .push((Purpose::Seed, seed, FsKind::Btrfs));
+            persistence.within = sprout::within(image, &source)?;
+            match &persistence.within {
+                Some(within) => {
+                    let asked = request.csum;
+                    if asked != Checksum::default() && asked != within.checksum {
+                        return Err(Refusal::Impossible {
+                            what: "this checksum",
+                            why: format!(
+                                "the seed is the image's own btrfs, which has {}",
+                                within.checksum
+                            ),
+                            instead: "leave out --csum".into(),
+                        });
+                    }
+                }
+                None => {
+                    let compression = image
+                        .root
+                        .as_ref()
+                        .and_then(|root| root.compression.as_deref());
+                    let seed = Wanted {
+                        size: Size::Fixed(room::seed(source.extent, compression)),
+                        fs: None,
+                    };
+                    let seed = (Purpose::Seed, seed, FsKind::Btrfs);
+                    persistence.wanted.push(seed);
+                }
+            }
             persistence
                 .wanted
                 .push((Purpose::Sprout, wanted, FsKind::Btrfs));
@@ -368,8 +415,20 @@ impl Planner<'_> {
         if count == 0 {
             return Ok((PlannedRecord::alone(size, table, self.size), Vec::new()));
         }
-        let (record, space) = PlannedRecord::and_space(size, table, self.size, count)
-            .map_err(|error| Refusal::Table(error.to_string()))?;
+        let and_space = match persistence.within {
+            None => PlannedRecord::and_space,
+            Some(_) => PlannedRecord::and_space_with,
+        };
+        let (record, space) = and_space(size, table, self.size, count).map_err(|error| {
+            let text = error.to_string();
+            match persistence.within {
+                // It says how many entries there are, and a user counts another number of partitions.
+                Some(_) => Refusal::Table(format!(
+                    "{text} (one is for the image's root, which the sprout grows from); or use --persistence overlay"
+                )),
+                None => Refusal::Table(text),
+            }
+        })?;
         let asks: Vec<Ask> = persistence
             .wanted
             .iter()
@@ -480,9 +539,15 @@ impl Planner<'_> {
         let initrd = match sprout {
             None => None,
             Some(sprout) => {
-                let archive = rule::initrd(&sprout.sprout.label, sprout.seed_uuid);
+                let archive = rule::initrd(sprout);
                 Some(carry(image, draft, &archive, &mut moved)?)
             }
+        };
+        let within = sprout.is_some_and(|sprout| sprout.within);
+        let live = if within {
+            self.live_arguments()
+        } else {
+            Vec::new()
         };
         let files = if arguments.is_empty() && extra.is_empty() && request.pause.is_none() {
             Vec::new()
@@ -490,6 +555,7 @@ impl Planner<'_> {
             let wanted = Arguments {
                 persistence: arguments.clone(),
                 extra: extra.clone(),
+                live: live.clone(),
                 replace_root: root.clone(),
                 initrd: initrd.clone(),
             };
@@ -506,12 +572,30 @@ impl Planner<'_> {
             firmware,
             arguments,
             extra,
+            live,
             pause: request.pause,
             root,
             initrd,
             files,
             media_check: media_check(image, draft)?,
         })
+    }
+
+    /// What entries need that start the image's own root once that has the seed flag. dracut's live scripts put a
+    /// device-mapper snapshot over a plain root image, and a seed is read-only even there; with overlayfs it is a lower
+    /// directory. A sprout must not have it: since 060 the argument puts an overlay over any root (dracut
+    /// `modules.d/*overlayfs/mount-overlayfs.sh`).
+    fn live_arguments(&self) -> Vec<String> {
+        let facts = self.image.initrd_facts.as_ref();
+        let dmsquash = facts.is_some_and(|initrd| initrd.live.contains(&LiveScript::DmsquashLive));
+        if !dmsquash {
+            return Vec::new();
+        }
+        match facts.and_then(|initrd| initrd.dracut) {
+            // Renamed in 110 (dracut-ng d6872bbd).
+            Some(110..) => vec!["rd.overlay=1".into()],
+            _ => vec!["rd.live.overlay.overlayfs=1".into()],
+        }
     }
 
     /// Whether some menu can wait as it shall.

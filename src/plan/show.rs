@@ -215,6 +215,13 @@ fn show_sprout(f: &mut Formatter<'_>, sprout: &Sprout) -> fmt::Result {
         writeln!(f, "           label {}", part.label)?;
         if what == "seed" {
             writeln!(f, "           UUID {}", sprout.seed_uuid)?;
+        }
+        if what == "seed" && sprout.within {
+            writeln!(
+                f,
+                "           the image's own root, where it lies: nothing is copied; read-only for ever"
+            )?;
+        } else if what == "seed" {
             writeln!(
                 f,
                 "           the image's root ({}), copied and compared; read-only for ever",
@@ -261,6 +268,13 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         .collect();
     if !all.is_empty() {
         writeln!(f, "           every live entry gets: {}", all.join(" "))?;
+    }
+    if !boot.live.is_empty() {
+        writeln!(
+            f,
+            "           entries that start the image's own root get: {}",
+            boot.live.join(" ")
+        )?;
     }
     if let Some(wait) = boot.pause.describe() {
         writeln!(f, "           the menu {wait}")?;

@@ -394,10 +394,17 @@ fn detach(
     }
     let stays = vec![
         "everything that was changed, and /home".to_owned(),
-        format!(
-            "the seed in partition {}, which nothing needs any more: its entry may be deleted, or used for something else",
-            sprout.seed.number
-        ),
+        if sprout.within {
+            format!(
+                "the image, which nothing but its own entries needs any more: the entry of partition {} may be deleted",
+                sprout.seed.number
+            )
+        } else {
+            format!(
+                "the seed in partition {}, which nothing needs any more: its entry may be deleted, or used for something else",
+                sprout.seed.number
+            )
+        },
     ];
     Ok((vec![Action::Detach], stays))
 }

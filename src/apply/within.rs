@@ -11,7 +11,7 @@ use crate::apply::flow::Stop;
 use crate::apply::mounted::{Access, Mounted};
 use crate::apply::program::run;
 use crate::apply::sprout::{Grower, TOP_LEVEL, name_of};
-use crate::sprout::{Driver, HOME, ROOT, TREE, tree};
+use crate::sprout::{Driver, HOME, Home, ROOT, TREE, tree};
 
 impl Grower<'_> {
     /// Whether the image's root can be the seed, as far as that shows when it is mounted: where one cannot be, nothing
@@ -29,14 +29,15 @@ impl Grower<'_> {
         let top = Mounted::new(Driver::Btrfs, device.path(), &options, Access::Read)
             .context("mounting it (is it mounted already, or a stick of this image in use?)")?;
         let judged = self.tree_of(&top).and_then(|root| {
-            let names = [TREE, ROOT, HOME].into_iter();
-            match names
-                .filter(|_| root.is_empty())
-                .find(|name| there(&top, name))
-            {
-                Some(name) => Err(anyhow::anyhow!("its root has something called {name}").into()),
-                None => Ok(()),
+            let mut names = [TREE, ROOT, HOME].into_iter().filter(|_| root.is_empty());
+            if let Some(name) = names.find(|name| there(&top, name)) {
+                return Err(anyhow::anyhow!("its root has something called {name}").into());
             }
+            let tree = tree::enter(top.root(), &root)?;
+            if self.plan.home == Home::Subvolume && tree::enter(tree.as_fd(), "home").is_err() {
+                return Err(anyhow::anyhow!("its /home is no directory").into());
+            }
+            Ok(())
         });
         drop(top);
         self.forget(&[&device]);

@@ -25,10 +25,10 @@ use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget, sprout};
 use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
-use crate::request::{self, FsKind, Request, Size, Wanted};
+use crate::request::{self, FsKind, Request, Wanted};
 use crate::sprout::within::Within;
-use crate::sprout::{Checksum, Home, Part, Source, Sprout, room, rule};
-use crate::table::{NewPartition, Use};
+use crate::sprout::{Home, Part, Source, Sprout, room, rule};
+use crate::table::{Added, NewPartition, TableError, Use};
 use crate::units::{Block, Bytes};
 
 /// Makes the plan.
@@ -90,6 +90,16 @@ struct Persistence {
     notes: Vec<String>,
 }
 
+/// What came of entering partitions.
+struct Entered {
+    /// Those behind the image.
+    added: Added,
+    /// Which of them is the first that is not the record's.
+    first: usize,
+    /// The one inside it.
+    seed: Option<Part>,
+}
+
 impl Planner<'_> {
     fn plan(&self, target: PlannedTarget) -> Result<Plan, Refusal> {
         let Planner { request, image, .. } = *self;
@@ -110,35 +120,9 @@ impl Planner<'_> {
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let inside = persistence.within.as_ref().map(|within| Slot {
-                what: Purpose::Seed,
-                extent: within.extent,
-            });
-            let entries = slots.len() + usize::from(inside.is_some());
-            let takes = image.table.takes(image.bytes(), entries + 1);
-            let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
-            let own = record.as_mut().filter(|_| room);
-            let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(&ids)).collect();
-            let first = new.len();
-            new.extend(slots.iter().map(|slot| entry(slot, &ids)));
-            let over = inside.as_ref().map(|slot| entry(slot, &ids));
-            let table = &image.table;
-            let mut added = match &over {
-                None => table.add(&mut draft, self.size, &new),
-                Some(over) => table.add_with(&mut draft, self.size, over, &new),
-            }
-            .map_err(|error| Refusal::Table(error.to_string()))?;
-            if let (Some(slot), Some(within)) = (inside, &persistence.within) {
-                let label = sprout::other_label(image, within, &ids);
-                let change = within.change(&mut draft, label.as_deref());
-                change.map_err(|error| self.damaged(&error))?;
-                parts.push(Part {
-                    number: added.numbers.remove(0),
-                    extent: slot.extent,
-                    partuuid: added.partuuids.remove(0),
-                    label: label.or(within.label.clone()).unwrap_or_default(),
-                });
-            }
+            let entered = self.enter(&mut draft, &ids, &slots, &persistence, record.as_mut())?;
+            let (added, first) = (entered.added, entered.first);
+            parts.extend(entered.seed);
             behind = added
                 .behind
                 .into_iter()
@@ -148,9 +132,6 @@ impl Planner<'_> {
                     what: b.what.into(),
                 })
                 .collect();
-            if let Some(own) = own {
-                own.number = added.numbers.first().copied();
-            }
             for (i, slot) in slots.iter().enumerate() {
                 let (_, _, kind) = persistence.wanted[i];
                 let at = first + i;
@@ -169,12 +150,8 @@ impl Planner<'_> {
             }
             arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;
             if let (Some(source), [seed, grown]) = (persistence.seed, parts.as_slice()) {
-                let mut planned = self.sprout(source, seed, grown, &filesystems, &ids);
-                if let Some(within) = &persistence.within {
-                    planned.within = true;
-                    planned.seed_uuid = within.uuid;
-                    planned.checksum = within.checksum;
-                }
+                let within = persistence.within.as_ref();
+                let planned = self.sprout(source, within, (seed, grown), &filesystems, &ids);
                 sprout = Some(planned);
             }
         }
@@ -217,12 +194,58 @@ impl Planner<'_> {
         })
     }
 
+    /// Enters the new partitions in the table, and makes a root image a seed, where there is one that can be.
+    fn enter(
+        &self,
+        draft: &mut Draft<'_>,
+        ids: &Ids,
+        slots: &[Slot],
+        persistence: &Persistence,
+        record: Option<&mut PlannedRecord>,
+    ) -> Result<Entered, Refusal> {
+        let image = self.image;
+        let table = |error: TableError| Refusal::Table(error.to_string());
+        let inside = persistence.within.as_ref().map(|within| Slot {
+            what: Purpose::Seed,
+            extent: within.extent,
+        });
+        let entries = slots.len() + usize::from(inside.is_some());
+        let room = image.table.takes(image.bytes(), entries + 1);
+        let room = room.map_err(table)?;
+        let own = record.filter(|_| room);
+        let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(ids)).collect();
+        let first = new.len();
+        new.extend(slots.iter().map(|slot| entry(slot, ids)));
+        let over = inside.as_ref().map(|slot| entry(slot, ids));
+        let mut added = match &over {
+            None => image.table.add(draft, self.size, &new),
+            Some(over) => image.table.add_with(draft, self.size, over, &new),
+        }
+        .map_err(table)?;
+        let mut seed = None;
+        if let (Some(slot), Some(within)) = (inside, &persistence.within) {
+            let label = sprout::other_label(image, within, ids);
+            let change = within.change(draft, label.as_deref());
+            change.map_err(|error| self.damaged(&error))?;
+            seed = Some(Part {
+                number: added.numbers.remove(0),
+                extent: slot.extent,
+                partuuid: added.partuuids.remove(0),
+                label: label.or(within.label.clone()).unwrap_or_default(),
+            });
+        }
+        if let Some(own) = own {
+            own.number = added.numbers.first().copied();
+        }
+        Ok(Entered { added, first, seed })
+    }
+
     /// The plan for a seed and a sprout in these partitions.
     fn sprout(
         &self,
         source: Source,
-        seed: &Part,
-        grown: &Part,
+        within: Option<&Within>,
+        (seed, grown): (&Part, &Part),
         filesystems: &[Filesystem],
         ids: &Ids,
     ) -> Sprout {
@@ -231,16 +254,17 @@ impl Planner<'_> {
         Sprout {
             source,
             seed: seed.clone(),
-            seed_uuid: ids.uuid("seed filesystem"),
-            checksum: self.request.csum,
-            within: false,
+            seed_uuid: within.map_or_else(|| ids.uuid("seed filesystem"), |within| within.uuid),
+            checksum: within.map_or(self.request.csum, |within| within.checksum),
+            within: within.is_some(),
             sprout: grown.clone(),
             home: match partition {
                 Some(filesystem) => Home::Partition {
                     uuid: filesystem.uuid.to_string(),
                     fs: filesystem.kind,
                 },
-                None if known("home").is_some() => Home::Subvolume,
+                // The tree of a btrfs is read when it is mounted, and one without a `/home` is refused then.
+                None if known("home").is_some() || within.is_some() => Home::Subvolume,
                 None => Home::Root,
             },
         }
@@ -307,32 +331,12 @@ impl Planner<'_> {
             let source = sprout::source(image)?;
             sprout::need(&source, self.host)?;
             persistence.within = sprout::within(image, &source)?;
-            match &persistence.within {
-                Some(within) => {
-                    let asked = request.csum;
-                    if asked != Checksum::default() && asked != within.checksum {
-                        return Err(Refusal::Impossible {
-                            what: "this checksum",
-                            why: format!(
-                                "the seed is the image's own btrfs, which has {}",
-                                within.checksum
-                            ),
-                            instead: "leave out --csum".into(),
-                        });
-                    }
-                }
-                None => {
-                    let compression = image
-                        .root
-                        .as_ref()
-                        .and_then(|root| root.compression.as_deref());
-                    let seed = Wanted {
-                        size: Size::Fixed(room::seed(source.extent, compression)),
-                        fs: None,
-                    };
-                    let seed = (Purpose::Seed, seed, FsKind::Btrfs);
-                    persistence.wanted.push(seed);
-                }
+            if let Some(within) = &persistence.within {
+                sprout::same_checksum(request.csum, within)?;
+            } else {
+                let seed = sprout::seed(image, &source);
+                let seed = (Purpose::Seed, seed, FsKind::Btrfs);
+                persistence.wanted.push(seed);
             }
             persistence
                 .wanted
@@ -374,7 +378,12 @@ impl Planner<'_> {
             persistence.mechanism = Some(mechanism);
             persistence.wanted.push((Purpose::Home, wanted, kind));
         }
-        if let Some(why) = image.tree.as_ref().and_then(|tree| tree.unread.as_ref()) {
+        let unread = image.tree.as_ref().and_then(|tree| tree.unread.as_ref());
+        let made = persistence.wanted.iter();
+        let mut made = made.filter(|(what, ..)| !matches!(what, Purpose::Seed | Purpose::Sprout));
+        if let Some(why) = unread
+            && made.next().is_some()
+        {
             persistence.notes.push(format!(
                 "the attributes of the image's own directories are not known ({why}); root's usual ones are taken"
             ));

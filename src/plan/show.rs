@@ -206,11 +206,16 @@ fn show_sprout(f: &mut Formatter<'_>, sprout: &Sprout) -> fmt::Result {
     for (what, part) in parts {
         writeln!(
             f,
-            "{what:<10} partition {}, {} at byte {}: btrfs ({}, zstd)",
+            "{what:<10} partition {}, {} at byte {}: btrfs ({}{})",
             part.number,
             part.extent.len.binary(),
             part.extent.at.grouped(),
-            sprout.checksum
+            sprout.checksum,
+            if what == "seed" && sprout.within {
+                ""
+            } else {
+                ", zstd"
+            }
         )?;
         writeln!(f, "           label {}", part.label)?;
         if what == "seed" {

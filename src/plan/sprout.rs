@@ -7,8 +7,9 @@ use crate::image::Image;
 use crate::image::root::RootKind;
 use crate::plan::ids::Ids;
 use crate::refusal::Refusal;
+use crate::request::{Size, Wanted};
 use crate::sprout::within::{self, Within};
-use crate::sprout::{Driver, Source};
+use crate::sprout::{Checksum, Driver, Source, room};
 use crate::superblock::Kind;
 use crate::units::Bytes;
 
@@ -87,6 +88,31 @@ pub fn within(image: &Image, source: &Source) -> Result<Option<Within>, Refusal>
             impossible("its root image begins in the first MiB of the image")
         }
         Ok(within) => Ok(Some(within)),
+    }
+}
+
+/// Refuses a checksum that such a seed does not have.
+pub fn same_checksum(asked: Checksum, within: &Within) -> Result<(), Refusal> {
+    if asked == Checksum::default() || asked == within.checksum {
+        return Ok(());
+    }
+    Err(Refusal::Impossible {
+        what: "this checksum",
+        why: format!(
+            "the seed is the image's own btrfs, which has {}",
+            within.checksum
+        ),
+        instead: "leave out --csum".into(),
+    })
+}
+
+/// The room for a seed that is made.
+pub fn seed(image: &Image, source: &Source) -> Wanted {
+    let root = image.root.as_ref();
+    let compression = root.and_then(|root| root.compression.as_deref());
+    Wanted {
+        size: Size::Fixed(room::seed(source.extent, compression)),
+        fs: None,
     }
 }
 

@@ -116,11 +116,58 @@ mod tests {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
+    use uuid::Uuid;
+
     use super::*;
+    use crate::sprout::{Checksum, Driver, Home, Part, Source};
+    use crate::units::{Bytes, Extent};
+
+    fn sprout(within: bool) -> Sprout {
+        let extent = Extent {
+            at: Bytes::mib(4),
+            len: Bytes::mib(4),
+        };
+        let part = |label: &str| Part {
+            number: 4,
+            extent,
+            partuuid: Uuid::from_u128(8).to_string(),
+            label: label.into(),
+        };
+        Sprout {
+            source: Source {
+                extent,
+                driver: Driver::Btrfs,
+                nested: None,
+            },
+            seed: part("seed-0123456789ab"),
+            seed_uuid: Uuid::from_u128(7),
+            checksum: Checksum::Crc32c,
+            within,
+            sprout: part("sprout-0123456789ab"),
+            home: Home::Subvolume,
+        }
+    }
+
+    #[test]
+    fn the_same_seed_on_another_stick_is_shown_to_nobody() {
+        let rules = rules(&sprout(true));
+        let places: Vec<&str> = rules.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [PATH, FOREIGN]);
+        // systemd's rule is number 64.
+        assert!(FOREIGN.contains("/63-") && PATH.contains("/65-"));
+        let (uuid, partuuid) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let ready = &rules[0].1;
+        assert!(ready.contains(&format!("TEST==\"/dev/disk/by-partuuid/{partuuid}\"")));
+        assert!(ready.contains(&format!("TEST==\"/dev/disk/by-uuid/{uuid}\"")));
+        let foreign = &rules[1].1;
+        assert!(foreign.contains(&format!("ENV{{ID_FS_UUID}}==\"{uuid}\"")));
+        assert!(foreign.contains(&format!("ENV{{ID_PART_ENTRY_UUID}}!=\"{partuuid}\"")));
+        assert!(super::rules(&sprout(false)).len() == 1);
+    }
 
     #[test]
     fn cpio_unpacks_the_archive() {
-        let text = rule("sprout-1a2b", Uuid::from_u128(7));
+        let text = rule(&sprout(false));
         let archive = archive(&[(PATH, &text), ("etc/other", "x")]);
         assert!(archive.len().is_multiple_of(4));
         let dir = tempfile::tempdir().unwrap();
@@ -139,9 +186,11 @@ mod tests {
 
     #[test]
     fn our_own_reader_takes_it_for_an_initrd() {
-        let archive = initrd("sprout-1", Uuid::nil());
-        assert!(archive.len() <= 2048, "it fits into the smallest file");
-        let found = crate::image::initrd::inspect(&archive).unwrap();
-        assert!(found.complete, "{:?}", found.stopped);
+        for within in [false, true] {
+            let archive = initrd(&sprout(within));
+            assert!(archive.len() <= 2048, "it fits into the smallest file");
+            let found = crate::image::initrd::inspect(&archive).unwrap();
+            assert!(found.complete, "{:?}", found.stopped);
+        }
     }
 }

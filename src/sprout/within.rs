@@ -92,7 +92,7 @@ pub fn read(image: &dyn ReadAt, extent: Extent) -> Result<Result<Within, String>
         }
         match superblock(&window, place)? {
             // Zeros where mkfs left none.
-            None if is_empty(&window, place)? => continue,
+            None if is_empty(&window, place)? => {}
             None => {
                 return Ok(Err(format!(
                     "its copy of the superblock at {} is damaged",

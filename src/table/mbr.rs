@@ -361,6 +361,14 @@ pub(super) mod tests {
         sector
     }
 
+    /// 64 KiB that begin with such a sector.
+    pub fn sector_and(records: &[(u8, u8, u32, u32)]) -> Vec<u8> {
+        let mut image = sector(records);
+        put(&mut image, SIGNATURE, &0xCAFE_0001_u32.to_le_bytes());
+        image.resize(65536, 0);
+        image
+    }
+
     /// 64 KiB with a primary, an extended and two logical partitions.
     pub fn chained() -> Vec<u8> {
         let mut image = vec![0; 65536];

@@ -415,6 +415,84 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_may_be_laid_over_a_file_of_the_image_and_cuts_no_other() {
+        for (image, number) in [
+            (gpt::tests::image(128, &[(64, 120), (70, 80)]), 3),
+            (
+                mbr::tests::sector_and(&[(0x80, 0, 0, 128), (0, 0xEF, 70, 11)]),
+                3,
+            ),
+        ] {
+            let table = Table::read(&image).unwrap();
+            let medium = Bytes::mib(64);
+            let behind = new(Bytes::mib(8), Bytes::mib(4));
+            let over = |first: u64, sectors: u64| new(Bytes(first * 512), Bytes(sectors * 512));
+            let mut draft = Draft::new(&image);
+            for wrong in [
+                over(60, 200),
+                over(72, 20),
+                over(79, 4),
+                over(100, 0),
+                over(u64::MAX / 512, 4),
+            ] {
+                let refused =
+                    table.add_with(&mut draft, medium, &wrong, std::slice::from_ref(&behind));
+                assert!(
+                    matches!(refused, Err(TableError::Misplaced { .. })),
+                    "{refused:?}"
+                );
+            }
+            let mut odd = over(100, 8);
+            odd.extent.at += Bytes(1);
+            assert!(table.add_with(&mut draft, medium, &odd, &[]).is_err());
+            // What is not behind the image is still no place for the others.
+            let inside = table.add_with(&mut draft, medium, &over(100, 8), &[over(110, 4)]);
+            assert!(
+                matches!(inside, Err(TableError::Misplaced { .. })),
+                "{inside:?}"
+            );
+            assert_eq!(draft.patches().unwrap(), []);
+            let added = table.add_with(&mut draft, medium, &over(100, 8), &[behind]);
+            let added = added.unwrap();
+            assert_eq!(added.numbers, [number, number + 1]);
+            let mut whole = draft.read_vec(Bytes::ZERO, image.len()).unwrap();
+            whole.resize(64 << 20, 0);
+            for part in added.behind {
+                put(&mut whole, usize::try_from(part.at.0).unwrap(), &part.bytes);
+            }
+            let back = Table::read(&whole).unwrap();
+            let seen = back.partitions.iter().find(|p| p.number == number).unwrap();
+            assert_eq!(seen.extent, over(100, 8).extent);
+        }
+    }
+
+    #[test]
+    fn in_an_mbr_it_has_a_slot_and_the_disk_a_signature_of_its_own() {
+        let one_free = [(0x80, 0, 0, 128), (0, 0xEF, 70, 11), (0, 0, 90, 2)];
+        let image = mbr::tests::sector_and(&one_free);
+        let table = Table::read(&image).unwrap();
+        let refused = table.space_with(Bytes(65536), Bytes::mib(64), 1);
+        assert!(
+            matches!(refused, Err(TableError::NoFreeSlot { .. })),
+            "{refused:?}"
+        );
+        let image = mbr::tests::sector_and(&one_free[..2]);
+        let table = Table::read(&image).unwrap();
+        // With two more these are logical.
+        let space = table.space_with(Bytes(65536), Bytes::mib(64), 2).unwrap();
+        assert_eq!(space.gaps, [GRAIN, GRAIN]);
+        let mut draft = Draft::new(&image);
+        let mut over = new(Bytes(100 * 512), Bytes(4096));
+        over.unique = uuid!("12345678-0000-0000-0000-000000000000");
+        let parts = [new(Bytes::mib(8), GRAIN), new(Bytes::mib(16), GRAIN)];
+        let added = table
+            .add_with(&mut draft, Bytes::mib(64), &over, &parts)
+            .unwrap();
+        assert_eq!(added.numbers, [3, 5, 6]);
+        assert_eq!(added.partuuids[0], "12345678-03");
+    }
+
     /// Reads, and adds as many partitions as wanted behind everything: whatever comes of it, no panic; and if it
     /// worked, it reads back.
     fn exercise(image: &Vec<u8>, medium: u64, count: usize) {

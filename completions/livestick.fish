@@ -71,7 +71,7 @@ complete -c livestick -n "__fish_livestick_using_subcommand verify" -l checksum 
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l json -d 'Give the events and the report as JSON, one object a line'
-complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -s n -l dry-run -d 'Print what would be written again, and write nothing'

@@ -44,6 +44,13 @@ pub enum Command {
     #[command(after_help = AFTER)]
     Write(Box<Write>),
     /// Compare a stick with what was written to it, without image and network
+    ///
+    /// The stick is read once, past the caches, and only read. The overlay and
+    /// /home are looked over by their own checkers, without a mount, unless they
+    /// are in use: btrfs has checksums of data and metadata (both copies of the
+    /// metadata are compared, and files with damaged data are named; files marked
+    /// nodatacow have no checksums), ext4 and xfs have none of the data in files,
+    /// so that nobody can tell whether these changed.
     #[command(after_help = AFTER)]
     Verify(Verify),
     /// Write again what is damaged on a stick

@@ -281,14 +281,17 @@ impl Job<'_> {
             esp: &esp,
         };
         links.of_stick(&table, &mut report);
+        let mut of_filesystems = Vec::new();
         for (partition, part) in subject.parts.iter().enumerate() {
             steps.start(Work::CheckFilesystem { partition });
-            let mut link = self.filesystem(part)?;
+            let checked = self.filesystem(part)?;
+            let mut link = checked.link;
             if link.holds == Holds::Proven && matches!(verdict, Verdict::NotVerified { .. }) {
                 // Where the medium cannot be proven to be read, that holds for its partitions, too.
                 link.holds = Holds::Unproven;
             }
             report.links.push(link);
+            of_filesystems.extend(checked.damage);
             steps.finish();
         }
         for flaw in atlas.flaws().iter().take(3).filter(|_| !damage.is_empty()) {
@@ -296,6 +299,7 @@ impl Job<'_> {
                 .notes
                 .push(format!("names of files may be wrong or missing: {flaw}"));
         }
+        damage.extend(of_filesystems);
         let findings = Findings {
             damage: &damage,
             links: &report.links,
@@ -344,7 +348,7 @@ impl Job<'_> {
         Atlas::draw(&bytes, extent.len, record)
     }
 
-    fn filesystem(&self, part: &Part) -> Result<chain::Link, Failure> {
+    fn filesystem(&self, part: &Part) -> Result<filesystem::Checked, Failure> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(stopped(Stop::Cancelled, Exit::Cancelled));
         }

@@ -35,6 +35,8 @@ fn a_stick_made_by_dd_is_verified_against_the_image() {
     let verified = verify(&path, &[text(&image)]);
     verified.must(verified.code == Some(6) && verified.damage().len() == 1);
     verified.must(verified.damage()[0]["extent"]["at"] == at);
+    // It is the image that is damaged, not what somebody saved.
+    verified.must(verified.cause() == "damaged");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod region;
 pub mod steps;
 pub mod stored;
 pub mod subject;
+pub mod sums;
 pub mod table;
 pub mod unrecorded;
 
@@ -58,11 +59,11 @@ pub struct Request {
     pub keyrings: Vec<PathBuf>,
 }
 
-/// A digest to compare with.
+/// Digests to compare with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
+    /// Each of them must be met.
+    pub sums: Vec<Sum>,
     /// Where it is from, in words.
     pub from: String,
 }
@@ -163,15 +164,8 @@ fn find_published(request: &Request, subject: &Subject) -> Result<Option<Publish
     if found.sums().is_empty() {
         return Ok(None);
     }
-    let sha256 = |sum: &&Sum| sum.algorithm == Algorithm::Sha256;
-    let Some(sum) = found.sums().iter().find(sha256) else {
-        return Err(Refusal::Checksum(
-            "a stick is compared by its sha256, and only another digest was given; give the sha256"
-                .into(),
-        ));
-    };
     Ok(Some(Published {
-        sha256: hex(&sum.value),
+        sums: found.sums().to_vec(),
         from: found.to_string(),
     }))
 }
@@ -249,7 +243,11 @@ impl Job<'_> {
         let extent = subject.extent(self.image);
         // One of another length is no image of this stick; the links say so.
         let image = self.image.filter(|image| image.len() == extent.len);
-        let expected = Expected::of(subject, image, extent);
+        let mut expected = Expected::of(subject, image, extent);
+        let sha512 = |sum: &Sum| sum.algorithm == Algorithm::Sha512;
+        expected.sha512 = self
+            .published
+            .is_some_and(|one| one.sums.iter().any(sha512));
         let region = region::read(&subject.medium, extent, &expected, self.cancel, |len| {
             steps.progress(len);
         })

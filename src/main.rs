@@ -7,12 +7,17 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use livestick::cli::{self, Cli, Command};
 use livestick::command;
+use livestick::livecd_iso_to_disk;
 use livestick::report::Exit;
 use livestick::writer;
 
 fn main() -> ExitCode {
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());
+    }
+    let mut words = std::env::args_os();
+    if livecd_iso_to_disk::is_called(words.next().as_deref()) {
+        return status(command::livecd_iso_to_disk(words));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(options)) => command::verify(&options),
         Some(Command::Repair(options)) => command::repair(&options),
         Some(Command::Extract(options)) => command::extract(&options),
+        Some(Command::LivecdIsoToDisk(options)) => command::livecd_iso_to_disk(options.words),
         Some(Command::Probe(options)) => command::probe(&options),
     })
 }

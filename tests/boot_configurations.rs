@@ -407,6 +407,14 @@ mod any_text {
         } else {
             text.replace("\\\n", " ")
         };
+        // What starts first may be another entry now, and its old name may have line ends between its quotes.
+        let joined = match joined.split_once("set default=\"") {
+            Some((front, rest)) => {
+                let (_, behind) = rest.split_once('"').unwrap_or((rest, ""));
+                format!("{front}{behind}")
+            }
+            None => joined,
+        };
         let kept = joined.lines().filter(|line| {
             let line = line.to_lowercase();
             !touched.iter().any(|word| line.contains(word))

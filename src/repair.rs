@@ -7,7 +7,9 @@
 //! * The stick's record says what belongs there. Without one nothing is repaired, and neither is it with another image.
 //! * Only what is damaged is written, listed before; what lies in the first MiB comes last, so that a stick that is
 //!   torn out meanwhile is no worse than before.
-//! * Everything that was written is read back from the medium. "Cured" stands for that only.
+//! * Afterwards the whole range of the image is read once more, with the partition table and the record: a medium that
+//!   fails may have changed other places meanwhile. "Cured" stands for all of that being right after the last write,
+//!   and for nothing else; filesystems are not checked a second time, and the report says so.
 //! * What users have saved on the stick cannot be repaired, and is not touched.
 
 use std::fmt;
@@ -17,16 +19,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::apply::{let_go, opening, outcome, told};
-use crate::chain;
-use crate::diagnosis::atlas::Atlas;
-use crate::diagnosis::verdict::{EspSigns, Findings};
+use crate::apply::flow::Stop;
+use crate::apply::{let_go, opening, told};
+use crate::chain::Link;
 use crate::diagnosis::{Cause, Cure, Damage, Verdict as Diagnosis};
 use crate::digest::hex;
-use crate::disk::System;
 use crate::disk::buffer::Buffer;
-use crate::disk::direct::Medium;
-use crate::disk::proof::ReadProof;
+use crate::disk::{Identity, System, shown};
 use crate::event::{Event, Step, Task, Work};
 use crate::host::Host;
 use crate::patch::lay;
@@ -34,15 +33,13 @@ use crate::plan::{PlannedTarget, target};
 use crate::read::{ReadAt, Source};
 use crate::record::{Record, tree};
 use crate::refusal::Refusal;
-use crate::report::{Exit, Failure, Report, StickState, Verdict};
+use crate::report::{Exit, Failure, Report, StickState};
 use crate::request;
 use crate::units::{Bytes, Extent, MIB};
 use crate::verify::again::all_wrong;
-use crate::verify::links::Chain;
-use crate::verify::region::Region;
 use crate::verify::steps::{Far, Steps};
 use crate::verify::subject::Subject;
-use crate::verify::{self, Found, Job, table};
+use crate::verify::{self, Found, Job, stored, table};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -195,11 +192,14 @@ fn look_at(
         return Err(another(&record, &format!("it has {} bytes", image.len())));
     }
     let mut steps = verify::steps(&subject, true);
-    steps.push(Step {
-        title: "write again what is damaged, and read it back".into(),
-        work: Work::Rewrite,
-        bytes: Bytes::ZERO,
-    });
+    // How much of this there is to do turns out then.
+    for (title, work) in [
+        ("write again what is damaged", Work::Rewrite),
+        ("read everything once more", Work::ReadBack),
+    ] {
+        let (title, bytes) = (title.into(), Bytes::ZERO);
+        steps.push(Step { title, work, bytes });
+    }
     let mut steps = Steps::begin(Task::Repair, subject.words.clone(), steps, sink);
     let job = Job {
         subject: &subject,
@@ -220,7 +220,12 @@ fn look_at(
         ));
     }
     let rewrites = rewrites(&subject, &record, &found);
-    let far = steps.far();
+    let mut far = steps.far();
+    if !rewrites.is_empty() {
+        let written = rewrites.iter().map(|rewrite| rewrite.extent.len).sum();
+        far.grow(Work::Rewrite, written);
+        far.grow(Work::ReadBack, record.image.size);
+    }
     let image = request.image.clone();
     Ok(Plan {
         target,
@@ -340,13 +345,16 @@ fn write(
     let image = verify::open_image(&plan.image).map_err(|why| verify::refused(&why))?;
     let medium = opening::target(&plan.target, Some(&plan.image), &system)
         .map_err(|error| fail(Exit::Refused, &error))?;
+    // The same stick may have been written anew while somebody thought about the question.
+    if stored::find(&medium).record.as_ref() != Some(&plan.record) {
+        return Err(refusal(format!(
+            "{} was written to after it was looked at; start again",
+            shown(&plan.target.path)
+        )));
+    }
     for rewrite in &plan.rewrites {
         if cancel.load(Ordering::Relaxed) {
-            return Err(Failure {
-                exit: Exit::Cancelled,
-                message: "stopped as asked".into(),
-                state: *state,
-            });
+            return Err(verify::stopped(Stop::Cancelled, Exit::Cancelled));
         }
         let bytes =
             right(rewrite, &plan.record, &image).map_err(|error| fail(Exit::Refused, &error))?;
@@ -357,15 +365,15 @@ fn write(
         written.map_err(|error| fail(Exit::WriteFailed, &error.into()))?;
         steps.progress(bytes.len());
     }
-    let (still, given, read) =
-        read_back(&plan, &medium, &image).map_err(|error| fail(Exit::NotVerified, &error))?;
-    let back = outcome::verdict(&medium, read, given);
     let mut notes = Vec::new();
     let_go(medium, &mut notes);
+    steps.finish();
+    steps.start(Work::ReadBack);
+    let mut report = look_again(&plan, host, cancel, steps)?;
+    report.notes.extend(notes);
     *state = StickState::Complete;
     steps.finish();
-    let after = After { still, back, notes };
-    report(plan, after, host, cancel)
+    Ok(report)
 }
 
 /// What belongs into a range.
@@ -389,55 +397,30 @@ fn right(rewrite: &Rewrite, record: &Record, image: &Source) -> anyhow::Result<B
     Ok(bytes)
 }
 
-/// Reads everything back: what is still wrong, what the kernel counted, and how much was read.
-fn read_back(
+/// Looks at everything once more, but for the filesystems, to which nothing was written.
+fn look_again(
     plan: &Plan,
-    medium: &Medium,
-    image: &Source,
-) -> anyhow::Result<(Vec<Extent>, Option<Bytes>, Bytes)> {
-    let proof = ReadProof::start(medium);
-    let mut read = Bytes::ZERO;
-    let mut given = Some(Bytes::ZERO);
-    let mut still = Vec::new();
-    for rewrite in &plan.rewrites {
-        let mut there = Buffer::new(rewrite.extent.len.index().unwrap_or(0));
-        let before = proof.bytes_from_medium();
-        let ended = medium.read_at(rewrite.extent.at, &mut there);
-        let fetched = before.and_then(|before| Some(proof.bytes_from_medium()? - before));
-        // The image is read between, which may be on the same disk, so each read is counted for itself.
-        given = given.and_then(|given| Some(given + fetched?));
-        let right = right(rewrite, &plan.record, image)?;
-        match ended {
-            Ok(()) => {
-                read += rewrite.extent.len;
-                if there[..] != right[..] {
-                    still.push(rewrite.extent);
-                }
-            }
-            Err(_) => still.push(rewrite.extent),
-        }
+    host: &Host,
+    cancel: &AtomicBool,
+    steps: &mut Steps<'_>,
+) -> Result<Report, Failure> {
+    let lost = |why: &str| Failure {
+        exit: Exit::NotVerified,
+        message: format!(
+            "{} was written to, and then {why}; replace the stick, or repair it again",
+            shown(&plan.target.path)
+        ),
+        state: StickState::Partly,
+    };
+    let subject = Subject::open(&plan.target.path, &System::real())
+        .map_err(|why| lost(&format!("it could not be read: {why}")))?;
+    if let (Some(pinned), Some(disk)) = (&plan.target.identity, &subject.disk) {
+        let same = pinned.compare(&Identity::of(disk));
+        same.map_err(|why| lost(&format!("another disk was there: {why}")))?;
     }
-    Ok((still, given, read))
-}
-
-/// What came of writing.
-struct After {
-    still: Vec<Extent>,
-    back: Verdict,
-    notes: Vec<String>,
-}
-
-/// The report: what the look found, with what is cured left out.
-fn report(plan: Plan, after: After, host: &Host, cancel: &AtomicBool) -> Result<Report, Failure> {
-    let Plan {
-        target,
-        rewrites,
-        record,
-        found,
-        ..
-    } = plan;
-    let subject =
-        Subject::open(&target.path, &System::real()).map_err(|why| verify::refused(&why))?;
+    if subject.record.as_ref() != Some(&plan.record) {
+        return Err(lost("its record was not there any more"));
+    }
     let job = Job {
         subject: &subject,
         image: None,
@@ -445,91 +428,102 @@ fn report(plan: Plan, after: After, host: &Host, cancel: &AtomicBool) -> Result<
         host,
         cancel,
     };
-    let is_still = |extent: Extent| after.still.iter().any(|bad| bad.overlaps(extent));
-    let written = |extent: Extent| rewrites.iter().any(|one| one.extent.overlaps(extent));
-    let mut damage = found.report.damage.clone();
-    damage.retain(|one| !written(one.extent) || is_still(one.extent));
     let tables = table::look(&subject);
-    let mut wrong = all_wrong(&record, &found.region);
-    wrong.retain(|wrong| is_still(record.chunk(wrong.index)));
-    let region = Region {
-        // Chunk by chunk it is what was recorded, so it is the image that the record names.
-        restored: if wrong.is_empty() {
-            hex(&record.image.sha256)
-        } else {
-            found.region.restored.clone()
-        },
-        wrong,
-        ..Region::default()
+    let mut look = job.read(tables, |len| steps.progress(len))?;
+    let mut report = job.report(Task::Repair, &look);
+    let names: Vec<&str> = subject.parts.iter().map(|p| p.purpose.as_str()).collect();
+    let before = &plan.found.report;
+    let of_filesystem = |link: &&Link| names.contains(&link.name.as_str());
+    report
+        .links
+        .extend(before.links.iter().filter(of_filesystem).cloned());
+    let in_filesystem = |one: &&Damage| {
+        let mut parts = subject.parts.iter();
+        parts.any(|part| part.extent.contains(one.extent))
     };
-    let verdict = match (&found.verdict, after.back) {
-        (Verdict::Verified { .. }, back) => back,
-        (unproven, _) => unproven.clone(),
+    let written = |one: &Damage| {
+        let mut rewrites = plan.rewrites.iter();
+        rewrites.any(|rewrite| rewrite.extent.overlaps(one.extent))
     };
-    let extent = subject.extent(None);
-    let atlas = Atlas::draw(&subject.medium, extent.len, Some(&record));
-    let esp = EspSigns::default();
-    let mut report = Report::new(Task::Repair, subject.words.clone());
-    Chain {
-        job: &job,
-        extent,
-        region: &region,
-        damage: &damage,
-        verdict: &verdict,
-        atlas: &atlas,
-        esp: &esp,
-    }
-    .of_stick(&tables, &mut report);
-    let of_filesystems = subject.parts.iter().map(|part| part.purpose.as_str());
-    for name in of_filesystems {
-        let link = found.report.links.iter().find(|link| link.name == name);
-        report.links.extend(link.cloned());
-    }
-    let rest = Findings {
-        damage: &damage,
-        links: &report.links,
-        image: extent.len,
-        esp: &esp,
-        recorded: true,
-        zeros: &[],
-    }
-    .verdict();
-    report.diagnosis = Some(verdict_after(rest, rewrites.len(), after.still.len()));
-    report.exit = if damage.is_empty() && chain::holds(&report.links) {
-        Exit::Verified
-    } else {
-        Exit::NotVerified
+    let still = |rewrite: &&Rewrite| {
+        let mut damage = look.damage.iter();
+        damage.any(|one| one.extent.overlaps(rewrite.extent))
     };
-    report.damage = damage;
+    let tally = Tally {
+        written: plan.rewrites.len(),
+        still: plan.rewrites.iter().filter(still).count(),
+        new: look.damage.iter().filter(|one| !written(one)).count(),
+    };
+    look.damage
+        .extend(before.damage.iter().filter(in_filesystem).cloned());
+    job.conclude(&look, &mut report);
+    report.diagnosis = report.diagnosis.map(|rest| tally.verdict(rest));
+    if !names.is_empty() {
+        let s = if names.len() == 1 { "was" } else { "were" };
+        report.notes.push(format!(
+            "{} {s} checked before the repair, which does not write there, and not again after it",
+            names.join(" and ")
+        ));
+    }
     report.state = StickState::Complete;
-    report.notes = after.notes;
     Ok(report)
 }
 
-/// The verdict, if of `count` ranges that were written again `still` are wrong, and `rest` is that of everything else.
-fn verdict_after(rest: Diagnosis, count: usize, still: usize) -> Diagnosis {
-    let ranges = if count == 1 {
-        "range was"
-    } else {
-        "ranges were"
-    };
-    if still > 0 {
-        return Diagnosis {
-            cause: Cause::Incurable,
-            says: format!("not cured: {still} of {count} {ranges} written again in vain"),
-            next: "replace the stick".into(),
+/// What came of writing again.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    /// So many ranges were written.
+    written: usize,
+    /// So many of them are wrong still.
+    still: usize,
+    /// So many others are wrong that were right before.
+    new: usize,
+}
+
+impl Tally {
+    /// The verdict, where `rest` is that of everything as it is now.
+    fn verdict(self, rest: Diagnosis) -> Diagnosis {
+        let Tally {
+            written,
+            still,
+            new,
+        } = self;
+        let count = |count: usize, what: &str| {
+            let s = if count == 1 { "" } else { "s" };
+            format!("{count} {what}{s}")
         };
-    }
-    let cured = format!("cured: {count} {ranges} written again and read back");
-    match rest.cause {
-        Cause::Sound | Cause::Unproven => Diagnosis {
-            cause: Cause::Cured,
-            says: cured,
-            next: "if it happens again replace the stick".into(),
-        },
-        _ => Diagnosis {
-            says: format!("{cured}; {}", rest.says),
-            ..rest
-        },
+        if still > 0 || new > 0 {
+            let of = count(written, "range");
+            let vain = (still > 0).then(|| format!("{still} of {of} written again in vain"));
+            let ranges = count(new, "other range");
+            let worse = (new > 0).then(|| format!("{ranges} went wrong meanwhile"));
+            let both: Vec<String> = vain.into_iter().chain(worse).collect();
+            let says = format!("not cured: {}", both.join(", and "));
+            return Diagnosis {
+                cause: Cause::Incurable,
+                says,
+                next: "replace the stick".into(),
+            };
+        }
+        let again = format!(
+            "{} written again, and the whole range of the image read once more",
+            count(written, "range")
+        );
+        let cured = format!("cured: {again}");
+        match rest.cause {
+            Cause::Sound => Diagnosis {
+                cause: Cause::Cured,
+                says: cured,
+                next: "if it happens again replace the stick".into(),
+            },
+            Cause::Unproven => Diagnosis {
+                says: format!("not proven to be cured: {again}; {}", rest.says),
+                ..rest
+            },
+            _ => Diagnosis {
+                says: format!("{cured}; {}", rest.says),
+                ..rest
+            },
+        }
     }
 }

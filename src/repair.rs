@@ -12,6 +12,8 @@
 //!   and for nothing else; filesystems are not checked a second time, and the report says so.
 //! * What users have saved on the stick cannot be repaired, and is not touched.
 
+mod again;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +23,10 @@ use serde::Serialize;
 
 use crate::apply::flow::Stop;
 use crate::apply::{let_go, opening, told};
-use crate::chain::Link;
-use crate::diagnosis::{Cause, Cure, Damage, Verdict as Diagnosis};
+use crate::diagnosis::{Cause, Cure, Damage};
 use crate::digest::hex;
 use crate::disk::buffer::Buffer;
-use crate::disk::{Identity, System, shown};
+use crate::disk::{System, shown};
 use crate::event::{Event, Step, Task, Work};
 use crate::host::Host;
 use crate::patch::lay;
@@ -39,7 +40,7 @@ use crate::units::{Bytes, Extent, MIB};
 use crate::verify::again::all_wrong;
 use crate::verify::steps::{Far, Steps};
 use crate::verify::subject::Subject;
-use crate::verify::{self, Found, Job, stored, table};
+use crate::verify::{self, Found, Job, stored};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -369,7 +370,7 @@ fn write(
     let_go(medium, &mut notes);
     steps.finish();
     steps.start(Work::ReadBack);
-    let mut report = look_again(&plan, host, cancel, steps)?;
+    let mut report = again::look(&plan, host, cancel, steps)?;
     report.notes.extend(notes);
     *state = StickState::Complete;
     steps.finish();
@@ -395,135 +396,4 @@ fn right(rewrite: &Rewrite, record: &Record, image: &Source) -> anyhow::Result<B
         );
     }
     Ok(bytes)
-}
-
-/// Looks at everything once more, but for the filesystems, to which nothing was written.
-fn look_again(
-    plan: &Plan,
-    host: &Host,
-    cancel: &AtomicBool,
-    steps: &mut Steps<'_>,
-) -> Result<Report, Failure> {
-    let lost = |why: &str| Failure {
-        exit: Exit::NotVerified,
-        message: format!(
-            "{} was written to, and then {why}; replace the stick, or repair it again",
-            shown(&plan.target.path)
-        ),
-        state: StickState::Partly,
-    };
-    let subject = Subject::open(&plan.target.path, &System::real())
-        .map_err(|why| lost(&format!("it could not be read: {why}")))?;
-    if let (Some(pinned), Some(disk)) = (&plan.target.identity, &subject.disk) {
-        let same = pinned.compare(&Identity::of(disk));
-        same.map_err(|why| lost(&format!("another disk was there: {why}")))?;
-    }
-    if subject.record.as_ref() != Some(&plan.record) {
-        return Err(lost("its record was not there any more"));
-    }
-    let job = Job {
-        subject: &subject,
-        image: None,
-        published: None,
-        host,
-        cancel,
-    };
-    let tables = table::look(&subject);
-    let mut look = job.read(tables, |len| steps.progress(len))?;
-    let mut report = job.report(Task::Repair, &look);
-    let names: Vec<&str> = subject.parts.iter().map(|p| p.purpose.as_str()).collect();
-    let before = &plan.found.report;
-    let of_filesystem = |link: &&Link| names.contains(&link.name.as_str());
-    report
-        .links
-        .extend(before.links.iter().filter(of_filesystem).cloned());
-    let in_filesystem = |one: &&Damage| {
-        let mut parts = subject.parts.iter();
-        parts.any(|part| part.extent.contains(one.extent))
-    };
-    let written = |one: &Damage| {
-        let mut rewrites = plan.rewrites.iter();
-        rewrites.any(|rewrite| rewrite.extent.overlaps(one.extent))
-    };
-    let still = |rewrite: &&Rewrite| {
-        let mut damage = look.damage.iter();
-        damage.any(|one| one.extent.overlaps(rewrite.extent))
-    };
-    let tally = Tally {
-        written: plan.rewrites.len(),
-        still: plan.rewrites.iter().filter(still).count(),
-        new: look.damage.iter().filter(|one| !written(one)).count(),
-    };
-    look.damage
-        .extend(before.damage.iter().filter(in_filesystem).cloned());
-    job.conclude(&look, &mut report);
-    report.diagnosis = report.diagnosis.map(|rest| tally.verdict(rest));
-    if !names.is_empty() {
-        let s = if names.len() == 1 { "was" } else { "were" };
-        report.notes.push(format!(
-            "{} {s} checked before the repair, which does not write there, and not again after it",
-            names.join(" and ")
-        ));
-    }
-    report.state = StickState::Complete;
-    Ok(report)
-}
-
-/// What came of writing again.
-#[derive(Clone, Copy, Debug)]
-struct Tally {
-    /// So many ranges were written.
-    written: usize,
-    /// So many of them are wrong still.
-    still: usize,
-    /// So many others are wrong that were right before.
-    new: usize,
-}
-
-impl Tally {
-    /// The verdict, where `rest` is that of everything as it is now.
-    fn verdict(self, rest: Diagnosis) -> Diagnosis {
-        let Tally {
-            written,
-            still,
-            new,
-        } = self;
-        let count = |count: usize, what: &str| {
-            let s = if count == 1 { "" } else { "s" };
-            format!("{count} {what}{s}")
-        };
-        if still > 0 || new > 0 {
-            let of = count(written, "range");
-            let vain = (still > 0).then(|| format!("{still} of {of} written again in vain"));
-            let ranges = count(new, "other range");
-            let worse = (new > 0).then(|| format!("{ranges} went wrong meanwhile"));
-            let both: Vec<String> = vain.into_iter().chain(worse).collect();
-            let says = format!("not cured: {}", both.join(", and "));
-            return Diagnosis {
-                cause: Cause::Incurable,
-                says,
-                next: "replace the stick".into(),
-            };
-        }
-        let again = format!(
-            "{} written again, and the whole range of the image read once more",
-            count(written, "range")
-        );
-        let cured = format!("cured: {again}");
-        match rest.cause {
-            Cause::Sound => Diagnosis {
-                cause: Cause::Cured,
-                says: cured,
-                next: "if it happens again replace the stick".into(),
-            },
-            Cause::Unproven => Diagnosis {
-                says: format!("not proven to be cured: {again}; {}", rest.says),
-                ..rest
-            },
-            _ => Diagnosis {
-                says: format!("{cured}; {}", rest.says),
-                ..rest
-            },
-        }
-    }
 }

@@ -35,18 +35,25 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
 pub fn ask_to_probe(job: &Job, cancel: &AtomicBool) -> Result<(), Refusal> {
     let planned = &job.target;
     let (path, description) = (planned.path.display(), &planned.description);
-    let what = if job.full {
-        let now = planned.now.join("\n  ");
-        format!(
-            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n  {now}\nAll data on it will be lost."
-        )
-    } else {
-        format!(
-            "On {path} ({description})\n{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
-            job.probe
-        )
-    };
+    let what = format!("On {path} ({description})\n{}", probe_means(job));
     type_name(planned, &what, cancel)
+}
+
+/// What a probe does to its target, in lines.
+pub fn probe_means(job: &Job) -> String {
+    if !job.full {
+        return format!(
+            "{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+            job.probe
+        );
+    }
+    let mut now = job.target.now.join("\n  ");
+    if !now.is_empty() {
+        now = format!("  {now}\n");
+    }
+    format!(
+        "everything is written over and read back, which takes hours; it is blank afterwards.\n{now}All data on it will be lost."
+    )
 }
 
 /// How often it is looked whether the user wants to stop.

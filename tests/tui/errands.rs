@@ -172,7 +172,8 @@ fn whoever_may_not_is_told_what_to_run() {
     };
     for (errand, said) in [
         (errand(What::Verify(None), true), "livestick verify "),
-        (errand(What::Probe, false), "livestick probe "),
+        (errand(What::Probe { full: false }, false), "sdb'"),
+        (errand(What::Probe { full: true }, false), "sdb' --full"),
         (errand(What::Repair("a b".into()), true), "'a b' --unmount"),
         (errand(What::Extract("c".into()), false), "sdb' c"),
     ] {

@@ -15,6 +15,7 @@ mod password;
 mod property;
 mod readme;
 mod screens;
+mod sticks;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -103,9 +103,21 @@ fn no_place(report: &Path, others: &[&Path]) -> Option<String> {
         ));
     }
     let file = |meta: &Metadata| (meta.dev(), meta.ino());
+    // Of what is not there yet, its folder is.
+    let place = |path: &Path| {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
     let same = |other: &&Path| {
         let there = other.metadata().ok();
-        *other == report || (meta.is_some() && there.as_ref().map(file) == meta.as_ref().map(file))
+        let own = place(report);
+        let same_place = own.is_some() && own == place(other);
+        same_place
+            || *other == report
+            || (meta.is_some() && there.as_ref().map(file) == meta.as_ref().map(file))
     };
     others.iter().any(same).then(|| {
         format!("--report {told} would write over what the job works on; name another file")

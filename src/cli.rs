@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::boot::pause::Pause;
 use crate::published::Asked;
-use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
+use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
+use crate::sprout::Checksum;
 use crate::units::Bytes;
 
 /// The end of every help text.
@@ -24,6 +25,12 @@ Exit status:
   6    verification failed or could not be proven, or the stick does not
        have the size it claims
   130  cancelled; a stick that was being written is left blank";
+
+const DOCTOR: &str = "\
+Exit status:
+  0    nothing is missing that a write with overlay and /home needs
+  2    the command line makes no sense
+  3    something that it needs is missing";
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
@@ -74,6 +81,10 @@ pub enum Command {
     /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
     #[command(disable_help_flag = true)]
     LivecdIsoToDisk(Classic),
+    /// Tell what this machine lacks of what livestick makes use of, and what
+    /// each missing thing costs
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = EXIT_STATUS)]
     Tui(Tui),
@@ -188,6 +199,14 @@ pub struct Telling {
     pub report: Option<PathBuf>,
 }
 
+/// `livestick doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Give the findings as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `livestick probe`.
 #[derive(Debug, Args)]
 pub struct Probe {
@@ -226,6 +245,41 @@ impl From<FsName> for FsKind {
     }
 }
 
+/// How changes are kept, as a word of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// In an overlay over the image's own root
+    Overlay,
+    /// In a btrfs that grows from a seed made of the image's root: every read is checked (takes root)
+    Sprout,
+    /// Not at all
+    None,
+}
+
+/// A checksum, as a word of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Csum {
+    /// 32 bits, the fastest
+    Crc32c,
+    /// 64 bits
+    Xxhash,
+    /// 256 bits, cryptographic
+    Sha256,
+    /// 256 bits, cryptographic
+    Blake2,
+}
+
+impl From<Csum> for Checksum {
+    fn from(word: Csum) -> Checksum {
+        match word {
+            Csum::Crc32c => Checksum::Crc32c,
+            Csum::Xxhash => Checksum::Xxhash,
+            Csum::Sha256 => Checksum::Sha256,
+            Csum::Blake2 => Checksum::Blake2,
+        }
+    }
+}
+
 /// `livestick write`.
 #[derive(Debug, Args)]
 #[allow(
@@ -251,6 +305,13 @@ pub struct Write {
     /// The overlay's filesystem [default: the best that the image can mount]
     #[arg(long, value_name = "FS", value_enum)]
     pub overlay_fs: Option<FsName>,
+    /// How changes are kept in that room [default: sprout if the image's root is
+    /// a btrfs, else overlay]
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub persistence: Option<How>,
+    /// The checksums of a sprout [default: crc32c]
+    #[arg(long, value_name = "SUM", value_enum)]
+    pub csum: Option<Csum>,
     /// Make a /home of its own of this many MiB
     #[arg(long, value_name = "MIB", value_parser = mebibytes, conflicts_with = "home_size", allow_hyphen_values = true)]
     pub home_size_mb: Option<Bytes>,
@@ -395,6 +456,23 @@ impl Write {
             "overlay",
         )?;
         let home = wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?;
+        match (self.persistence, overlay) {
+            (Some(How::None), Some(_)) => {
+                return Err("--persistence none keeps nothing; leave out --overlay-size-mb".into());
+            }
+            (Some(How::Overlay | How::Sprout), None) => {
+                return Err(
+                    "--persistence needs room: add --overlay-size-mb or --overlay-size".into(),
+                );
+            }
+            (Some(How::Sprout), Some(Wanted { fs: Some(_), .. })) => {
+                return Err("a sprout is always btrfs; leave out --overlay-fs".into());
+            }
+            _ => {}
+        }
+        if self.csum.is_some() && self.persistence != Some(How::Sprout) {
+            return Err("--csum is for sprouts; add --persistence sprout".into());
+        }
         if let (Some(Size::Rest), Some(Size::Rest)) =
             (overlay.map(|o| o.size), home.map(|h| h.size))
         {
@@ -407,6 +485,12 @@ impl Write {
             target: self.target.clone(),
             create: self.size,
             overlay,
+            persistence: match self.persistence {
+                Some(How::Overlay) => Some(Persistence::Overlay),
+                Some(How::Sprout) => Some(Persistence::Sprout),
+                Some(How::None) | None => None,
+            },
+            csum: self.csum.map(Into::into).unwrap_or_default(),
             home,
             extra_arguments: self
                 .extra_kernel_args

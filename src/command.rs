@@ -17,6 +17,7 @@ pub use sticks::{extract, probe, repair, verify};
 use crate::apply::flow::Stop;
 use crate::cli;
 use crate::disk::{self, System};
+use crate::doctor::Checkup;
 use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::image::{self, Image};
@@ -121,6 +122,21 @@ pub fn list(options: &cli::List) -> Result<(), Exit> {
         facts::disks(&disks)
     });
     Ok(())
+}
+
+/// `livestick doctor`.
+pub fn doctor(options: &cli::Doctor) -> Result<(), Exit> {
+    let checkup = Checkup::of(&Host::look(), &System::real());
+    say(&if options.json {
+        json::line(&checkup)
+    } else {
+        checkup.to_string()
+    });
+    if checkup.ready {
+        Ok(())
+    } else {
+        Err(Exit::Refused)
+    }
 }
 
 /// `livestick write`.

@@ -19,6 +19,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::apply::flow::Stop;
+use crate::programs;
 
 /// How often a running program is looked at.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -36,12 +37,64 @@ pub fn run_on(
     input: Option<&File>,
     cancel: &AtomicBool,
 ) -> Result<String, Stop> {
-    let ended = run_out(command, input, cancel)?;
-    if ended.success {
-        Ok(ended.text)
-    } else {
-        Err(ended.failure().into())
+    run_watched(command, input, cancel, &mut || {})
+}
+
+/// Runs a program whose failure is an answer, too: whether it succeeded, and everything it said.
+pub fn run_to_its_end(command: &Command, cancel: &AtomicBool) -> Result<(bool, String), Stop> {
+    let (status, text) = attend(command, None, cancel, &mut || {})?;
+    Ok((status.success(), text))
+}
+
+/// Like [`run_on`]; while the program runs, `watch` is called now and then.
+pub fn run_watched(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<String, Stop> {
+    let (status, text) = attend(command, input, cancel, watch)?;
+    if !status.success() {
+        return Err(fail(&name(command), &status.to_string(), &text).into());
     }
+    Ok(text)
+}
+
+/// A program's name, for people.
+fn name(command: &Command) -> String {
+    let path = command.get_program().to_string_lossy().into_owned();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// Runs a program to its end: how it ended, and its output.
+fn attend(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<(ExitStatus, String), Stop> {
+    let name = name(command);
+    let output = tempfile::tempfile().context("making a file for a program's output")?;
+    let clone = |file: &File| file.try_clone().context("sharing a file with a program");
+    let mut command = tied(command);
+    command
+        .stdin(stdin(input)?)
+        .stdout(clone(&output)?)
+        .stderr(clone(&output)?)
+        .env("LC_ALL", "C")
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {name}"))?;
+    let status = wait(&mut child, &name, cancel, watch)?;
+    let text = read(output)?;
+    if !status.success() {
+        // Somebody may have ended it with the same signal.
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Stop::Cancelled);
+        }
+    }
+    Ok((status, text))
 }
 
 /// How a program ended.
@@ -62,33 +115,15 @@ impl Ended {
     }
 }
 
-/// The same for a program whose failure is an answer, too.
+/// Like [`run_on`], for a program whose failure is an answer, too.
 pub fn run_out(
     command: &Command,
     input: Option<&File>,
     cancel: &AtomicBool,
 ) -> Result<Ended, Stop> {
-    let name = name(command);
-    let output = tempfile::tempfile().context("making a file for a program's output")?;
-    let clone = |file: &File| file.try_clone().context("sharing a file with a program");
-    let mut command = tied(command);
-    command
-        .stdin(stdin(input)?)
-        .stdout(clone(&output)?)
-        .stderr(clone(&output)?)
-        .env("LC_ALL", "C")
-        .process_group(0);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("starting {name}"))?;
-    let status = wait(&mut child, &name, cancel)?;
-    let text = read(output)?;
-    // Somebody may have ended it with the same signal.
-    if !status.success() && cancel.load(Ordering::Relaxed) {
-        return Err(Stop::Cancelled);
-    }
+    let (status, text) = attend(command, input, cancel, &mut || {})?;
     Ok(Ended {
-        name,
+        name: name(command),
         status: status.to_string(),
         success: status.success(),
         text,
@@ -132,7 +167,7 @@ pub fn lines(
             }
         });
         // A reader that has enough closes the pipe, which ends the program.
-        let status = wait(&mut child, &name, cancel);
+        let status = wait(&mut child, &name, cancel, &mut || {});
         let enough = reader.join();
         (status, enough)
     });
@@ -149,11 +184,6 @@ pub fn lines(
     Err(anyhow::anyhow!("{name} ended with {status}").into())
 }
 
-fn name(command: &Command) -> String {
-    let name = command.get_program().to_string_lossy().into_owned();
-    name.rsplit('/').next().unwrap_or_default().to_owned()
-}
-
 fn stdin(input: Option<&File>) -> anyhow::Result<Stdio> {
     let Some(file) = input else {
         return Ok(Stdio::null());
@@ -163,7 +193,12 @@ fn stdin(input: Option<&File>) -> anyhow::Result<Stdio> {
 }
 
 /// Waits for a program; ends it where that is wanted.
-fn wait(child: &mut Child, name: &str, cancel: &AtomicBool) -> Result<ExitStatus, Stop> {
+fn wait(
+    child: &mut Child,
+    name: &str,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<ExitStatus, Stop> {
     loop {
         let waited = child.try_wait();
         if let Some(status) = waited.with_context(|| format!("waiting for {name}"))? {
@@ -173,6 +208,7 @@ fn wait(child: &mut Child, name: &str, cancel: &AtomicBool) -> Result<ExitStatus
             end(child);
             return Err(Stop::Cancelled);
         }
+        watch();
         thread::sleep(PATIENCE);
     }
 }
@@ -195,13 +231,13 @@ fn tied(command: &Command) -> Command {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let tie = ["--pdeathsig", "KILL"];
     let works = *WORKS.get_or_init(|| {
-        let mut try_it = Command::new("setpriv");
+        let mut try_it = Command::new(programs::SETPRIV.name);
         try_it.args(tie).arg("true").stdin(Stdio::null());
         let status = try_it.stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     });
     let mut tied = if works {
-        let mut tied = Command::new("setpriv");
+        let mut tied = Command::new(programs::SETPRIV.name);
         tied.args(tie).arg(command.get_program());
         tied
     } else {

@@ -286,7 +286,7 @@ impl Findings<'_> {
 
 /// Whether a link is about what users have saved.
 fn is_filesystem(link: &str) -> bool {
-    matches!(link, "overlay" | "home")
+    matches!(link, "overlay" | "home" | "sprout")
         || link
             .strip_prefix("partition ")
             .is_some_and(|number| number.parse::<u32>().is_ok())

@@ -90,6 +90,15 @@ impl Mechanism {
 pub const UNIT_DIRECTORY: &str = "etc/systemd/system";
 const WANTS: &str = "local-fs.target.wants";
 
+/// `home.mount` (systemd.mount(5)). It is pulled in, not required: a `/home` that fails must not take the boot with it.
+pub fn unit_text(what: &str, fs: FsKind, options: Option<&str>) -> String {
+    let options = options.map_or(String::new(), |options| format!("Options={options}\n"));
+    format!(
+        "[Unit]\nDescription=Persistent /home of this stick\nBefore=local-fs.target\n\n\
+         [Mount]\nWhat={what}\nWhere=/home\nType={fs}\n{options}"
+    )
+}
+
 /// `home.mount` and the link that pulls it in, below `upper`. `attributes` answers for a directory of the image, if
 /// it has one of that name.
 pub fn unit(
@@ -109,11 +118,7 @@ pub fn unit(
         last = attributes(&path).unwrap_or_else(|| last.for_child(0o755));
         tree.push(Entry::directory(format!("{upper}/{path}"), last.clone()));
     }
-    // Pulled in, not required: a /home that fails must not take the boot with it.
-    let text = format!(
-        "[Unit]\nDescription=Persistent /home of this stick\nBefore=local-fs.target\n\n\
-         [Mount]\nWhat=/dev/disk/by-uuid/{uuid}\nWhere=/home\nType={fs}\n"
-    );
+    let text = unit_text(&format!("/dev/disk/by-uuid/{uuid}"), fs, None);
     tree.push(Entry::file(
         format!("{upper}/{UNIT_DIRECTORY}/home.mount"),
         text,

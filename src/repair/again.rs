@@ -4,12 +4,12 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{Plan, Rewrite};
-use crate::chain::Link;
-use crate::diagnosis::{Cause, Damage, Verdict as Diagnosis};
+use crate::diagnosis::{Cause, Cure, Damage, Verdict as Diagnosis};
 use crate::disk::{Identity, System, shown};
 use crate::event::Task;
 use crate::host::Host;
 use crate::report::{Exit, Failure, Report, StickState};
+use crate::units::Extent;
 use crate::verify::steps::Steps;
 use crate::verify::subject::Subject;
 use crate::verify::{Job, table};
@@ -48,20 +48,34 @@ pub(super) fn look(
     let tables = table::look(&subject);
     let mut look = job.read(tables, |len| steps.progress(len))?;
     let mut report = job.report(Task::Repair, &look);
-    let names: Vec<&str> = subject.parts.iter().map(|p| p.purpose.as_str()).collect();
     let before = &plan.found.report;
-    let of_filesystem = |link: &&Link| names.contains(&link.name.as_str());
-    report
-        .links
-        .extend(before.links.iter().filter(of_filesystem).cloned());
-    let in_filesystem = |one: &&Damage| {
-        let mut parts = subject.parts.iter();
-        parts.any(|part| part.extent.contains(one.extent))
-    };
-    let written = |one: &Damage| {
+    let touched = |extent: Extent| {
         let mut rewrites = plan.rewrites.iter();
-        rewrites.any(|rewrite| rewrite.extent.overlaps(one.extent))
+        rewrites.any(|rewrite| rewrite.extent.overlaps(extent))
     };
+    let mut of_filesystems = Vec::new();
+    let mut unchecked = Vec::new();
+    // One that stands on the image is made right by what was written there, and so is one that stands on that.
+    if subject.parts.iter().any(|part| touched(part.extent)) {
+        for part in &subject.parts {
+            let checked = job.filesystem(part)?;
+            report.links.push(checked.link);
+            of_filesystems.extend(checked.damage);
+        }
+    } else {
+        for part in &subject.parts {
+            let mut links = before.links.iter();
+            report
+                .links
+                .extend(links.find(|link| link.name == part.purpose).cloned());
+            unchecked.push(part.purpose.as_str());
+        }
+        let own = |one: &&Damage| {
+            let mut parts = subject.parts.iter();
+            one.cure == Cure::None && parts.any(|part| part.extent.contains(one.extent))
+        };
+        of_filesystems.extend(before.damage.iter().filter(own).cloned());
+    }
     let still = |rewrite: &&Rewrite| {
         let mut damage = look.damage.iter();
         damage.any(|one| one.extent.overlaps(rewrite.extent))
@@ -69,17 +83,20 @@ pub(super) fn look(
     let tally = Tally {
         written: plan.rewrites.len(),
         still: plan.rewrites.iter().filter(still).count(),
-        new: look.damage.iter().filter(|one| !written(one)).count(),
+        new: look
+            .damage
+            .iter()
+            .filter(|one| !touched(one.extent))
+            .count(),
     };
-    look.damage
-        .extend(before.damage.iter().filter(in_filesystem).cloned());
+    look.damage.extend(of_filesystems);
     job.conclude(&look, &mut report);
     report.diagnosis = report.diagnosis.map(|rest| tally.verdict(rest));
-    if !names.is_empty() {
-        let s = if names.len() == 1 { "was" } else { "were" };
+    if !unchecked.is_empty() {
+        let s = if unchecked.len() == 1 { "was" } else { "were" };
         report.notes.push(format!(
             "{} {s} checked before the repair, which does not write there, and not again after it",
-            names.join(" and ")
+            unchecked.join(" and ")
         ));
     }
     report.state = StickState::Complete;

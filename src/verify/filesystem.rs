@@ -18,16 +18,17 @@ use anyhow::Context;
 
 use crate::apply::flow::{CHUNK, Stop};
 use crate::apply::loopdev::LoopDevice;
-use crate::apply::program::{Ended, INPUT, run_out};
+use crate::apply::program::{INPUT, run_out};
 use crate::chain::{Holds, Link};
 use crate::diagnosis::{Again, Cure, Damage};
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Bypass;
 use crate::host::{Host, programs_of};
+use crate::programs;
 use crate::read::{ReadAt, Window};
 use crate::request::FsKind;
-use crate::superblock;
 use crate::units::{Bytes, Extent};
+use crate::verify::sprout::{self, Kin};
 use crate::verify::subject::Subject;
 
 /// A filesystem behind the image.
@@ -48,7 +49,7 @@ pub struct Part {
 /// What a checker sees.
 fn covered(kind: FsKind) -> &'static str {
     match kind {
-        FsKind::Btrfs => "checksums of data and metadata",
+        FsKind::Btrfs => "checksums of data and of one copy of the metadata",
         FsKind::Ext4 => "structure and metadata; ext4 has no checksums of the data in files",
         FsKind::Xfs => "structure and metadata; xfs has no checksums of the data in files",
     }
@@ -80,7 +81,13 @@ pub fn check(
         damage: Vec::new(),
     };
     let what = format!("{} {}", part.kind, part.extent.len.binary());
-    if let Some(used) = subject.used(part.number) {
+    let found = sprout::superblock(subject, part);
+    let kin = found.as_ref().and_then(|found| Kin::of(subject, found));
+    let used = match &kin {
+        None => subject.used(part.number),
+        Some(_) => Kin::used(subject),
+    };
+    if let Some(used) = used {
         let how = "it can be checked when it is not in use".into();
         let result = format!("{what}, {used}: not checked");
         return Ok(link(Holds::NotClaimed, result, how));
@@ -92,7 +99,6 @@ pub fn check(
         return Ok(link(Holds::NotClaimed, result, how));
     }
     let window = Window::new(&subject.medium, part.extent);
-    let found = superblock::identify(&window).ok().flatten();
     let is = found
         .as_ref()
         .map_or("nothing known", |found| found.kind.name());
@@ -115,13 +121,41 @@ pub fn check(
         let result = format!("{what}{other}: not checked, it was not unmounted cleanly");
         return Ok(link(Holds::NotClaimed, result, how));
     }
-    let checked = match run(subject, part, host, cancel) {
+    let by_loop = host.loop_devices && host.program("losetup").is_some();
+    if matches!(kin, Some(Kin::Sprout(_))) && !by_loop {
+        let how = "its seed has to be there, too; run it as root".into();
+        return Ok(link(
+            Holds::NotClaimed,
+            format!("{what}{other}: not checked"),
+            how,
+        ));
+    }
+    let looked = match &kin {
+        Some(kin) if by_loop => kinship(subject, part, kin, host, cancel),
+        _ => run(subject, part, host, cancel),
+    };
+    let checked = match looked {
         Ok(checked) => checked,
         Err(Stop::Cancelled) => return Err(Stop::Cancelled),
         Err(Stop::Failed(error)) => {
             let result = format!("{what}{other}: not checked");
             return Ok(link(Holds::NotClaimed, result, format!("{error:#}")));
         }
+    };
+    let told = format!("{what}{other}");
+    Ok(tell(part, kin.is_some(), &told, checked))
+}
+
+/// From what a checker said to the result.
+fn tell(part: &Part, of_kin: bool, what: &str, checked: Ran) -> Checked {
+    let link = |holds, result: String, how: String| Checked {
+        link: Link {
+            name: part.purpose.clone(),
+            holds,
+            result,
+            how,
+        },
+        damage: Vec::new(),
     };
     let by = match part.kind {
         FsKind::Btrfs => "btrfs check --check-data-csum",
@@ -132,18 +166,22 @@ pub fn check(
         Some(further) => &further.covered,
         None => covered(part.kind),
     };
-    let how = format!("{by}, read only: {covered}");
-    let damage = damage(part, checked.further.as_ref());
-    let log_ignored = checked.ended.text.contains("log which is being ignored");
-    if part.kind == FsKind::Xfs && !checked.ended.success && log_ignored {
-        let how = "its log holds changes that are yet to be made; mount it once and verify again";
-        let result = format!("{what}{other}: not checked, it was not unmounted cleanly");
-        return Ok(link(Holds::NotClaimed, result, how.into()));
+    let mut how = format!("{by}, read only: {covered}");
+    if of_kin {
+        how += "; a running system checks them at every read";
     }
-    let mut said = match (damage.as_slice(), checked.ended.success) {
-        ([], true) => {
-            let result = format!("{what}{other}: no fault found");
-            return Ok(if checked.proven {
+    let damage = damage(part, checked.further.as_ref());
+    let ignored = |said: &String| said.contains("log which is being ignored");
+    if part.kind == FsKind::Xfs && checked.fault.as_ref().is_some_and(ignored) {
+        let how = "its log holds changes that are yet to be made; mount it once and verify again";
+        let result = format!("{what}: not checked, it was not unmounted cleanly");
+        return link(Holds::NotClaimed, result, how.into());
+    }
+    let healed = checked.fault.is_none();
+    let mut said = match (damage.as_slice(), checked.fault) {
+        ([], None) => {
+            let result = format!("{what}: no fault found");
+            return if checked.proven {
                 link(Holds::Proven, result, how)
             } else {
                 link(
@@ -151,9 +189,9 @@ pub fn check(
                     result,
                     format!("{how}; read through a cache"),
                 )
-            });
+            };
         }
-        ([], false) => checked.ended.failure().to_string(),
+        ([], Some(said)) => said,
         ([one], _) => format!("a wrong checksum in {}", one.places.join(", ")),
         ([one, more @ ..], _) => format!(
             "wrong checksums in {} ranges, among them {}",
@@ -161,12 +199,12 @@ pub fn check(
             one.places.join(", ")
         ),
     };
-    if !damage.is_empty() && checked.ended.success {
+    if !damage.is_empty() && healed {
         said += "; the other copy is right, and is taken";
     }
-    let mut broken = link(Holds::Broken, format!("{what}{other}: {said}"), how);
+    let mut broken = link(Holds::Broken, format!("{what}: {said}"), how);
     broken.damage = damage;
-    Ok(broken)
+    broken
 }
 
 /// What is damaged, with its place on the stick.
@@ -203,9 +241,35 @@ fn needs_recovery(filesystem: &dyn ReadAt) -> bool {
         .is_ok_and(|bytes| bytes.first().is_some_and(|byte| byte & 4 != 0))
 }
 
+/// A seed or a sprout: without a fault, or with the names of the files that have one.
+fn kinship(
+    subject: &Subject,
+    part: &Part,
+    kin: &Kin,
+    host: &Host,
+    cancel: &AtomicBool,
+) -> Result<Ran, Stop> {
+    let looked = sprout::look(subject, part, kin, host, cancel)?;
+    let ran = |fault| Ran {
+        fault,
+        proven: looked.direct,
+        further: None,
+    };
+    let Some(first) = looked.faults.first() else {
+        return Ok(ran(None));
+    };
+    let said = if looked.files.is_empty() {
+        format!("btrfs check: {first}; every file can be read")
+    } else {
+        format!("cannot be read: {} ({first})", looked.files.join(", "))
+    };
+    Ok(ran(Some(said)))
+}
+
 /// How a checker ended.
 struct Ran {
-    ended: Ended,
+    /// Its words, unless it found nothing.
+    fault: Option<String>,
     /// Whether what it read came from the medium.
     proven: bool,
     /// What was looked at besides.
@@ -214,7 +278,7 @@ struct Ran {
 
 fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Result<Ran, Stop> {
     if host.loop_devices
-        && let Some(losetup) = host.program("losetup")
+        && let Some(losetup) = host.program(programs::LOSETUP.name)
     {
         let path = subject.path();
         let device = LoopDevice::attach_read_only(&losetup, &path, part.extent)?;
@@ -227,7 +291,7 @@ fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Resu
         .path()
         .parent()
         .filter(|_| !subject.medium.is_disk());
-    let temporary = std::env::temp_dir();
+    let temporary = tempfile::env::temp_dir();
     let scratch = tempfile::tempfile_in(beside.unwrap_or(&temporary))
         .context("making a scratch file for the checker")?;
     scratch
@@ -289,7 +353,7 @@ fn judge(
         None
     };
     Ok(Ran {
-        ended,
+        fault: (!ended.success).then(|| ended.failure().to_string()),
         proven: false,
         further,
     })

@@ -14,6 +14,7 @@ pub mod esp;
 pub mod filesystem;
 pub mod links;
 pub mod region;
+pub mod sprout;
 pub mod steps;
 pub mod stored;
 pub mod subject;
@@ -393,7 +394,8 @@ impl Job<'_> {
         Atlas::draw(&bytes, extent.len, record)
     }
 
-    fn filesystem(&self, part: &Part) -> Result<filesystem::Checked, Failure> {
+    /// Looks one filesystem over.
+    pub fn filesystem(&self, part: &Part) -> Result<filesystem::Checked, Failure> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(stopped(Stop::Cancelled, Exit::Cancelled));
         }

@@ -54,6 +54,7 @@ pub(crate) fn made_up(chunks: u64, generation: u64) -> Record {
             what: "the table's backup".into(),
         }],
         parts: vec![part],
+        making: r#"{"filesystems":[]}"#.into(),
         esp: vec![EspFile {
             path: "/EFI/BOOT/grub.cfg".into(),
             size: Bytes(4711),
@@ -113,6 +114,7 @@ fn what_is_written_is_what_is_read() {
     record.changes.clear();
     record.kept.clear();
     record.parts.clear();
+    record.making.clear();
     record.esp.clear();
     assert_eq!(decode(&copy(&record)).unwrap().1, record);
 }

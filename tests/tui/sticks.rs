@@ -45,6 +45,8 @@ const MIB: usize = 1 << 20;
 
 /// The word that a screen wants typed.
 fn word(terminal: &Terminal) -> String {
+    // A screen is not drawn at once.
+    terminal.see("Type ");
     let screen = terminal.text();
     let (_, rest) = screen.split_once("Type ").unwrap();
     rest.split(' ').next().unwrap().to_owned()

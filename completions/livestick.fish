@@ -80,23 +80,24 @@ complete -c livestick -n "__fish_livestick_using_subcommand verify" -l checksum 
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l json -d 'Give the events and the report as JSON, one object a line'
-complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -s n -l dry-run -d 'Print what would be written again, and write nothing'
-complete -c livestick -n "__fish_livestick_using_subcommand repair" -s y -l yes -d 'Do not ask before a stick is written to'
-complete -c livestick -n "__fish_livestick_using_subcommand repair" -l unmount -d 'Unmount what is mounted from the target'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s y -l yes -d 'Do not ask before anything is written'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -l unmount -d 'Unmount what is mounted from the stick'
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l json -d 'Give the events and the report as JSON, one object a line'
-complete -c livestick -n "__fish_livestick_using_subcommand repair" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l force -d 'Replace the file if it exists'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l json -d 'Give the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -s h -l help -d 'Print help'
-complete -c livestick -n "__fish_livestick_using_subcommand probe" -l allow-disk -d 'Probe a disk that does not look like a stick: its serial, or its path if it has none' -r
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l full -d 'Write and read everything, which takes hours; all data is lost'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s y -l yes -d 'Do not ask before anything is written'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l unmount -d 'Unmount what is mounted from the stick'
-complete -c livestick -n "__fish_livestick_using_subcommand probe" -l json -d 'Give progress and result as JSON, one object a line'
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l json -d 'Give the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand doctor" -l json -d 'Give the findings as one JSON object'
 complete -c livestick -n "__fish_livestick_using_subcommand doctor" -s h -l help -d 'Print help'

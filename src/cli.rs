@@ -10,6 +10,9 @@ use crate::published::Asked;
 use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
 use crate::units::Bytes;
 
+/// The version, and the commit where it is known: "0.1.0 (8068d80)".
+pub const VERSION: &str = env!("LIVESTICK_VERSION");
+
 const AFTER: &str = "\
 Exit status:
   0    done, and everything that is claimed holds
@@ -30,7 +33,7 @@ Exit status:
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
-#[command(name = "livestick", version, after_help = AFTER, max_term_width = 80)]
+#[command(name = "livestick", version = VERSION, after_help = AFTER, max_term_width = 80)]
 pub struct Cli {
     /// What to do; without it the terminal interface opens.
     #[command(subcommand)]

@@ -31,6 +31,9 @@ _livestick() {
             livestick,list)
                 cmd="livestick__subcmd__list"
                 ;;
+            livestick,livecd-iso-to-disk)
+                cmd="livestick__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk"
+                ;;
             livestick,probe)
                 cmd="livestick__subcmd__probe"
                 ;;
@@ -61,6 +64,9 @@ _livestick() {
             livestick__subcmd__help,list)
                 cmd="livestick__subcmd__help__subcmd__list"
                 ;;
+            livestick__subcmd__help,livecd-iso-to-disk)
+                cmd="livestick__subcmd__help__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk"
+                ;;
             livestick__subcmd__help,probe)
                 cmd="livestick__subcmd__help__subcmd__probe"
                 ;;
@@ -83,7 +89,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write verify repair extract probe doctor tui help"
+            opts="-h -V --help --version inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -140,7 +146,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write verify repair extract probe doctor tui help"
+            opts="inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -210,6 +216,20 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -339,6 +359,20 @@ _livestick() {
             ;;
         livestick__subcmd__list)
             opts="-h --json --loops --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__livecd__subcmd__iso__subcmd__to__subcmd__disk)
+            opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line: words to a [`Request`], nothing looked at and nothing decided.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::boot::pause::Pause;
 use crate::published::Asked;
 use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
 use crate::units::Bytes;
@@ -13,7 +15,8 @@ use crate::units::Bytes;
 /// The version, and the commit where it is known: "0.1.0 (8068d80)".
 pub const VERSION: &str = env!("LIVESTICK_VERSION");
 
-const AFTER: &str = "\
+/// The end of every help text.
+pub const EXIT_STATUS: &str = "\
 Exit status:
   0    done, and everything that is claimed holds
   2    the command line makes no sense
@@ -33,7 +36,7 @@ Exit status:
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
-#[command(name = "livestick", version = VERSION, after_help = AFTER, max_term_width = 80)]
+#[command(name = "livestick", version = VERSION, after_help = EXIT_STATUS, max_term_width = 80)]
 pub struct Cli {
     /// What to do; without it the terminal interface opens.
     #[command(subcommand)]
@@ -44,33 +47,48 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Tell what an image is, and what can be done with it
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Inspect(Inspect),
     /// List the sticks that can be written, and why each other disk cannot
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     List(List),
     /// Write an image to a stick, with persistence if wanted, and verify it
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Write(Box<Write>),
     /// Compare a stick with what was written to it, without image and network
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Verify(Verify),
     /// Write again what is damaged on a stick
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Repair(Repair),
     /// Get the original image back from a stick, byte for byte
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Extract(Extract),
     /// Find out whether a stick has the size it claims
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Probe(Probe),
     /// Tell what this machine lacks of what livestick makes use of, and what
     /// each missing thing costs
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
+    #[command(disable_help_flag = true)]
+    LivecdIsoToDisk(Classic),
     /// Choose, size, review, write and report in the terminal interface
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXIT_STATUS)]
     Tui(Tui),
+}
+
+/// `livestick livecd-iso-to-disk`.
+#[derive(Debug, Args)]
+pub struct Classic {
+    /// Its options, an image and a target
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub words: Vec<OsString>,
 }
 
 /// `livestick tui`.
@@ -408,6 +426,7 @@ impl Write {
                 .flat_map(|text| text.split_whitespace())
                 .map(Into::into)
                 .collect(),
+            pause: Pause::default(),
             unmount: self.unmount,
             allow_disk: self.allow_disk.clone(),
             seed: self.seed.clone(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
+mod classic;
 mod sticks;
 
 use std::io::{self, Write as _};
@@ -10,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use clap::CommandFactory;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+pub use classic::livecd_iso_to_disk;
 use sticks::Front;
 pub use sticks::{extract, repair, verify};
 
@@ -142,7 +144,7 @@ pub fn doctor(options: &cli::Doctor) -> Result<(), Exit> {
 /// `livestick write`.
 pub fn write(options: &cli::Write) -> Result<(), Exit> {
     let request = options.request().map_err(|why| usage(why, options.json))?;
-    let mut front = Front::new(
+    let front = Front::new(
         options.json,
         options.report.as_ref(),
         &[&options.image, &options.target],
@@ -160,7 +162,12 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     if !options.yes {
         confirm::ask(&plan).map_err(|refusal| refused(&refusal, options.json))?;
     }
-    if privilege::needs_root(&plan, &host) {
+    write_stick(&plan, &host, front)
+}
+
+/// Writes what a plan lists, once it was confirmed.
+fn write_stick(plan: &Plan, host: &Host, mut front: Front) -> Result<(), Exit> {
+    if privilege::needs_root(plan, host) {
         warn(&format!(
             "writing to {} takes root; a password may be asked for",
             disk::shown(&plan.target.path)
@@ -168,7 +175,7 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     }
     front.listen();
     let cancel = Arc::clone(&front.cancel);
-    let ended = privilege::write(&plan, &host, &cancel, &mut |event| front.event(&event));
+    let ended = privilege::write(plan, host, &cancel, &mut |event| front.event(&event));
     front.end(ended)
 }
 

@@ -29,6 +29,7 @@ pub mod extract;
 pub mod form;
 pub mod host;
 pub mod image;
+pub mod livecd_iso_to_disk;
 pub mod patch;
 pub mod persistence;
 pub mod plan;

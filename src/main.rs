@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use livestick::cli::{self, Cli, Command};
 use livestick::command;
 use livestick::host;
+use livestick::livecd_iso_to_disk;
 use livestick::report::Exit;
 use livestick::writer;
 
@@ -15,6 +16,10 @@ fn main() -> ExitCode {
     host::place_temporary_files();
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());
+    }
+    let mut words = std::env::args_os();
+    if livecd_iso_to_disk::is_called(words.next().as_deref()) {
+        return status(command::livecd_iso_to_disk(words));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         Some(Command::Repair(options)) => command::repair(&options),
         Some(Command::Extract(options)) => command::extract(&options),
         Some(Command::Doctor(options)) => command::doctor(&options),
+        Some(Command::LivecdIsoToDisk(options)) => command::livecd_iso_to_disk(options.words),
         Some(Command::Probe(options)) => command::probe(&options),
     })
 }

@@ -129,6 +129,14 @@ pub enum Refusal {
     /// What was published of the image contradicts itself, or is not what was signed.
     #[error("{0}")]
     Published(String),
+    /// An option of livecd-iso-to-disk that has no place here.
+    #[error("{option}: {why}")]
+    OldOption {
+        /// The option.
+        option: &'static str,
+        /// Why, and what to do instead.
+        why: &'static str,
+    },
     /// A plan that is not applied as it is.
     #[error("the plan is not applied: {0}")]
     Plan(String),

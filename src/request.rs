@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot::pause::Pause;
 use crate::published;
 use crate::units::{Bytes, MIB};
 
@@ -161,6 +162,9 @@ pub struct Request {
     pub home: Option<Wanted>,
     /// More kernel arguments for every live entry.
     pub extra_arguments: Vec<String>,
+    /// How the boot menus wait, where that changes.
+    #[serde(skip_serializing_if = "Pause::is_none")]
+    pub pause: Pause,
     /// Unmount what is mounted from the target.
     pub unmount: bool,
     /// The serial (or path) of a disk that does not look like a stick but is meant.

@@ -38,6 +38,8 @@ fn man_pages_say_what_the_parser_knows() {
             name,
         ));
     }
+    let old = livestick::livecd_iso_to_disk::command();
+    pages.push((old, livestick::livecd_iso_to_disk::NAME.to_owned()));
     for (command, name) in pages {
         let shown: &'static str = Box::leak(name.clone().into_boxed_str());
         let page = clap_mangen::Man::new(command.name(shown))

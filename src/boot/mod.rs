@@ -21,6 +21,7 @@ pub mod grub;
 pub mod isolinux;
 mod kernel_line;
 mod menu;
+pub mod pause;
 mod reclaim;
 mod script;
 mod stub;

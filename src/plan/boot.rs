@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot::pause::Pause;
 use crate::boot::{Arguments, EditError, Edited, Reclaimed, esp, grub, isolinux};
 use crate::image::Image;
 use crate::image::boot_file::{Config, Loader, Place, Role};
@@ -50,23 +51,29 @@ pub struct BootPlan {
     pub arguments: Vec<String>,
     /// The user's own.
     pub extra: Vec<String>,
+    /// How the menus wait, where that changes.
+    #[serde(default, skip_serializing_if = "Pause::is_none")]
+    pub pause: Pause,
     /// The edited menus.
     pub files: Vec<EditedFile>,
     /// The media check.
     pub media_check: MediaCheck,
 }
 
-/// Adds the arguments to every menu that firmware comes to.
+/// Adds the arguments to every menu that firmware comes to, and makes it wait as it shall.
 pub fn edit(
     image: &Image,
     draft: &mut Draft<'_>,
     arguments: &Arguments,
+    pause: &Pause,
 ) -> Result<Vec<EditedFile>, Refusal> {
     let mut edited = Vec::new();
     // Where files were moved to, which nothing in the image shows.
     let mut moved = Vec::new();
     for config in image.configs.iter().filter(|config| config.is_read()) {
-        edited.push(edit_one(image, draft, config, arguments, &mut moved)?);
+        edited.push(edit_one(
+            image, draft, config, arguments, pause, &mut moved,
+        )?);
     }
     if edited.is_empty() {
         let looked_at: Vec<String> = image.configs.iter().map(Config::name).collect();
@@ -85,6 +92,7 @@ fn edit_one(
     draft: &mut Draft<'_>,
     config: &Config,
     arguments: &Arguments,
+    pause: &Pause,
     moved: &mut Vec<Extent>,
 ) -> Result<EditedFile, Refusal> {
     let room = match (config.place, config.slack) {
@@ -92,8 +100,8 @@ fn edit_one(
         _ => Bytes::mib(1),
     };
     let language = |room| match config.loader {
-        Loader::Grub => grub::edit(&config.text, arguments, room),
-        Loader::Isolinux => isolinux::edit(&config.text, arguments, room),
+        Loader::Grub => grub::edit(&pause.grub(&config.text)?, arguments, room),
+        Loader::Isolinux => isolinux::edit(&pause.isolinux(&config.text), arguments, room),
     };
     let (text, moved_to) = match language(room) {
         Ok(text) => (text, None),

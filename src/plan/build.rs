@@ -8,6 +8,7 @@ use crate::disk::direct::Kind;
 use crate::disk::shown;
 use crate::host::Host;
 use crate::image::Image;
+use crate::image::boot_file::{Config, Loader};
 use crate::image::isomd5;
 use crate::patch::{After, Draft, Patch, Why};
 use crate::persistence::home::{self, Mechanism};
@@ -387,8 +388,9 @@ impl Planner<'_> {
 
     fn boot(&self, draft: &mut Draft<'_>, arguments: Vec<String>) -> Result<BootPlan, Refusal> {
         let Planner { request, image, .. } = *self;
+        self.pause()?;
         let extra = request.extra_arguments.clone();
-        let files = if arguments.is_empty() && extra.is_empty() {
+        let files = if arguments.is_empty() && extra.is_empty() && request.pause.is_none() {
             Vec::new()
         } else {
             let wanted = Arguments {
@@ -396,7 +398,7 @@ impl Planner<'_> {
                 extra: extra.clone(),
                 replace_root: None,
             };
-            edit(image, draft, &wanted)?
+            edit(image, draft, &wanted, &request.pause)?
         };
         let mut firmware = Vec::new();
         if image.table.boots_bios() {
@@ -409,9 +411,23 @@ impl Planner<'_> {
             firmware,
             arguments,
             extra,
+            pause: request.pause,
             files,
             media_check: media_check(image, draft)?,
         })
+    }
+
+    /// Whether some menu can wait as it shall.
+    fn pause(&self) -> Result<(), Refusal> {
+        let isolinux = |config: &Config| config.is_read() && config.loader == Loader::Isolinux;
+        if self.request.pause.total.is_some() && !self.image.configs.iter().any(isolinux) {
+            return Err(Refusal::Impossible {
+                what: "a total timeout",
+                why: "GRUB has no such thing, and the image has no isolinux menu".into(),
+                instead: "leave it out".into(),
+            });
+        }
+        Ok(())
     }
 
     /// Adds the isomd5sum of the medium as written to the patches.

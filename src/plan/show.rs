@@ -229,6 +229,9 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     if !all.is_empty() {
         writeln!(f, "           every live entry gets: {}", all.join(" "))?;
     }
+    if let Some(wait) = boot.pause.describe() {
+        writeln!(f, "           the menu {wait}")?;
+    }
     for file in &boot.files {
         writeln!(
             f,

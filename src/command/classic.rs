@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `livecd-iso-to-disk`: its command line becomes a request, and the rest is that of `livestick write`.
+
+use std::ffi::OsString;
+
+use super::sticks::Front;
+use super::{plan, refused, usage, write_stick};
+use crate::disk::{System, shown};
+use crate::host::Host;
+use crate::livecd_iso_to_disk::words::CommandLine;
+use crate::livecd_iso_to_disk::{self as classic, Job, NAME, No, Target};
+use crate::refusal::Refusal;
+use crate::report::Exit;
+use crate::ui::{confirm, say, warn};
+
+/// `livecd-iso-to-disk`, with the words behind its name.
+pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
+    let usage = |why: String| usage(format!("{why}; `{NAME} --help` tells"), false);
+    let (given, source, target) = match CommandLine::read(words).map_err(usage)? {
+        CommandLine::Help => {
+            say(classic::command().render_help().to_string().trim_end());
+            return Ok(());
+        }
+        CommandLine::Stick {
+            given,
+            source,
+            target,
+        } => (given, source, target),
+    };
+    let mut job = Job::of(&given, &source, &target).map_err(|no| match no {
+        No::Usage(why) => usage(why),
+        No::Refused(refusal) => refused(&refusal, false),
+    })?;
+    for said in &job.said {
+        warn(said);
+    }
+    let refused = |refusal: Refusal| refused(&refusal, false);
+    let target = Target::of(&target, job.format, &System::real()).map_err(refused)?;
+    job.request.target.clone_from(&target.path);
+    let host = Host::look();
+    let plan = plan(&job.request, &host).map_err(refused)?;
+    if job.efi && !plan.boot.firmware.iter().any(|one| one == "UEFI") {
+        return Err(refused(Refusal::Impossible {
+            what: "a stick that UEFI starts",
+            why: "the image has no EFI system partition".into(),
+            instead: "leave out --efi".into(),
+        }));
+    }
+    if job.force {
+        if let Some(size) = classic::home_on(&target).filter(|_| !job.delete_home) {
+            return Err(refused(Refusal::Target(format!(
+                "{} has a /home of {}, which --force does not delete; add --delete-home if it may be lost",
+                shown(&target.path),
+                size.binary()
+            ))));
+        }
+    } else {
+        if target.partition {
+            warn(&format!(
+                "because of --format the whole disk {} is meant, not a partition on it",
+                shown(&target.path)
+            ));
+        }
+        confirm::ask(&plan).map_err(refused)?;
+    }
+    write_stick(&plan, &host, Front::new(false, None, &[])?)
+}

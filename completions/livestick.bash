@@ -89,7 +89,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write verify repair extract probe livecd-iso-to-disk doctor tui help"
+            opts="-h -V --help --version inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -146,7 +146,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write verify repair extract probe livecd-iso-to-disk doctor tui help"
+            opts="inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -13,6 +13,9 @@ use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
 use crate::sprout::Checksum;
 use crate::units::Bytes;
 
+/// The version, and the commit where it is known: "0.1.0 (8068d80)".
+pub const VERSION: &str = env!("LIVESTICK_VERSION");
+
 /// The end of every help text.
 pub const EXIT_STATUS: &str = "\
 Exit status:
@@ -34,7 +37,7 @@ Exit status:
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
-#[command(name = "livestick", version, after_help = EXIT_STATUS, max_term_width = 80)]
+#[command(name = "livestick", version = VERSION, after_help = EXIT_STATUS, max_term_width = 80)]
 pub struct Cli {
     /// What to do; without it the terminal interface opens.
     #[command(subcommand)]
@@ -78,13 +81,13 @@ pub enum Command {
     /// Find out whether a stick has the size it claims
     #[command(after_help = EXIT_STATUS)]
     Probe(Probe),
-    /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
-    #[command(disable_help_flag = true)]
-    LivecdIsoToDisk(Classic),
     /// Tell what this machine lacks of what livestick makes use of, and what
     /// each missing thing costs
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
+    #[command(disable_help_flag = true)]
+    LivecdIsoToDisk(Classic),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = EXIT_STATUS)]
     Tui(Tui),

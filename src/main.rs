@@ -13,6 +13,7 @@ use livestick::report::Exit;
 use livestick::writer;
 
 fn main() -> ExitCode {
+    host::await_randomness();
     host::place_temporary_files();
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());

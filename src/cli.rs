@@ -232,6 +232,12 @@ pub struct Write {
     /// The filesystem of /home [default: the best that the image can mount]
     #[arg(long, value_name = "FS", value_enum)]
     pub home_fs: Option<FsName>,
+    /// Encrypt /home; the passphrase is asked for now, twice, and at each boot
+    #[arg(long)]
+    pub home_encrypt: bool,
+    /// Take the passphrase from this file (its only line) and not from the terminal
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub home_passphrase_file: Option<PathBuf>,
     /// More kernel arguments, for every entry that starts the live system
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub extra_kernel_args: Option<String>,
@@ -386,6 +392,14 @@ impl Write {
             "overlay",
         )?;
         let home = wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?;
+        if self.home_encrypt && home.is_none() {
+            return Err(
+                "--home-encrypt encrypts nothing without --home-size-mb or --home-size".into(),
+            );
+        }
+        if self.home_passphrase_file.is_some() && !self.home_encrypt {
+            return Err("--home-passphrase-file is of no use without --home-encrypt".into());
+        }
         if let (Some(Size::Rest), Some(Size::Rest)) =
             (overlay.map(|o| o.size), home.map(|h| h.size))
         {
@@ -399,6 +413,7 @@ impl Write {
             create: self.size,
             overlay,
             home,
+            encrypt_home: self.home_encrypt,
             extra_arguments: self
                 .extra_kernel_args
                 .iter()

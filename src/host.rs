@@ -51,6 +51,8 @@ pub struct Host {
     pub btrfs_progs: Option<Version>,
     /// The version of e2fsprogs, where installed.
     pub e2fsprogs: Option<Version>,
+    /// The version of cryptsetup, where installed.
+    pub cryptsetup: Option<Version>,
     /// Where programs are looked for.
     search: Vec<PathBuf>,
 }
@@ -78,12 +80,14 @@ impl Host {
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
             e2fsprogs: None,
+            cryptsetup: None,
             search,
         };
         host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
         host.private_mounts = root && host.try_unshare(PRIVATE);
         host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
         host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
+        host.cryptsetup = host.version("cryptsetup", &["--version"]);
         host
     }
 

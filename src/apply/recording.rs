@@ -64,8 +64,8 @@ pub fn record(
         purpose: filesystem.purpose.to_string(),
         number: filesystem.number,
         extent: filesystem.extent,
-        kind: filesystem.kind.name().into(),
-        uuid: filesystem.uuid,
+        kind: filesystem.outside().0.into(),
+        uuid: filesystem.outside().1,
         partuuid: filesystem.partuuid.clone(),
     });
     let sha256 = unhex(&copied.sha256).and_then(|bytes| bytes.try_into().ok());

@@ -13,6 +13,7 @@ pub mod again;
 pub mod esp;
 pub mod filesystem;
 pub mod links;
+pub mod locked;
 pub mod region;
 pub mod steps;
 pub mod stored;
@@ -290,6 +291,13 @@ impl Job<'_> {
             }
             report.links.push(link);
             steps.finish();
+        }
+        for locked in locked::all(subject) {
+            let mut link = locked::check(subject, &locked);
+            if link.holds == Holds::Proven && matches!(verdict, Verdict::NotVerified { .. }) {
+                link.holds = Holds::Unproven;
+            }
+            report.links.push(link);
         }
         for flaw in atlas.flaws().iter().take(3).filter(|_| !damage.is_empty()) {
             report

@@ -119,10 +119,19 @@ fn fields(
             ),
             Place::Size(what) => (label(*what), size_of(amounts, *what, room, layout)),
             Place::Fs(what) => ("  filesystem", filesystem(amounts, *what, room)),
+            Place::Encrypted => (
+                "  encrypted",
+                if amounts.encrypted {
+                    "yes, with a passphrase (LUKS2)".into()
+                } else {
+                    "no".into()
+                },
+            ),
             Place::Arguments => ("arguments", amounts.arguments.text.clone()),
         };
         let idle = !possible && *place != Place::Arguments
-            || matches!(place, Place::Fs(what) if amounts.part(*what).size.is_none());
+            || matches!(place, Place::Fs(what) if amounts.part(*what).size.is_none())
+            || *place == Place::Encrypted && amounts.home.size.is_none();
         let mark = if here { look.cursor() } else { "  " };
         let mut spans = vec![
             Span::raw(mark.to_owned()),

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sectors as dm-crypt would write them with `aes-xts-plain64` and sectors of 512 bytes.
+//!
+//! Each sector is encrypted on its own with AES-256 in XTS mode (IEEE 1619). The tweak is the sector's number as 64
+//! bits, the lowest byte first, and zeros behind them; numbers count from the start of the data segment (Linux,
+//! Documentation/admin-guide/device-mapper/dm-crypt.rst, `plain64`; LUKS2 On-Disk Format 1.1, 3.3, `iv_tweak`).
+
+use aes::Aes256;
+use aes::cipher::KeyInit;
+use xts_mode::{Xts128, get_tweak_default};
+use zeroize::Zeroizing;
+
+use crate::units::Bytes;
+
+/// The name that LUKS has for it.
+pub const NAME: &str = "aes-xts-plain64";
+/// How much is encrypted as one.
+pub const SECTOR: Bytes = Bytes(512);
+/// Bytes of a key: two of AES-256.
+pub const KEY: usize = 64;
+const SECTOR_LEN: usize = 512;
+
+/// A key that everything in a partition is encrypted with. It is wiped from memory when it goes away, and has no
+/// debug form.
+pub struct Key(Zeroizing<[u8; KEY]>);
+
+impl Key {
+    /// A new one, from the kernel's random numbers.
+    pub fn random() -> std::io::Result<Key> {
+        let mut key = Zeroizing::new([0; KEY]);
+        let mut filled = 0;
+        while filled < KEY {
+            filled +=
+                rustix::rand::getrandom(&mut key[filled..], rustix::rand::GetRandomFlags::empty())?;
+        }
+        Ok(Key(key))
+    }
+
+    /// One that is known.
+    pub fn known(bytes: [u8; KEY]) -> Key {
+        Key(Zeroizing::new(bytes))
+    }
+
+    /// Its bytes, for the one who has to take them.
+    pub fn bytes(&self) -> &[u8; KEY] {
+        &self.0
+    }
+}
+
+/// A cipher that is ready to work.
+pub struct Cipher(Xts128<Aes256>);
+
+impl Cipher {
+    /// With this key.
+    pub fn new(key: &Key) -> Cipher {
+        let (data, tweak) = key.0.split_at(KEY / 2);
+        let half = |bytes: &[u8]| {
+            let mut half = Zeroizing::new([0_u8; KEY / 2]);
+            half.copy_from_slice(bytes);
+            Aes256::new(&(*half).into())
+        };
+        Cipher(Xts128::new(half(data), half(tweak)))
+    }
+
+    /// Encrypts whole sectors; `at` is the place of the first one in the data segment, and a multiple of [`SECTOR`].
+    pub fn encrypt(&self, at: Bytes, sectors: &mut [u8]) {
+        let first = u128::from(at.0 / SECTOR.0);
+        for (sector, number) in sectors.chunks_exact_mut(SECTOR_LEN).zip(first..) {
+            self.0.encrypt_sector(sector, get_tweak_default(number));
+        }
+    }
+
+    /// The way back.
+    pub fn decrypt(&self, at: Bytes, sectors: &mut [u8]) {
+        let first = u128::from(at.0 / SECTOR.0);
+        for (sector, number) in sectors.chunks_exact_mut(SECTOR_LEN).zip(first..) {
+            self.0.decrypt_sector(sector, get_tweak_default(number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::digest::hex;
+
+    /// What openssl makes of one sector.
+    fn openssl(key: &[u8; KEY], number: u64, sector: &[u8]) -> Vec<u8> {
+        let mut iv = [0; 16];
+        iv[..8].copy_from_slice(&number.to_le_bytes());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sector");
+        std::fs::write(&path, sector).unwrap();
+        let out = Command::new("openssl")
+            .args(["enc", "-aes-256-xts", "-nopad", "-K", &hex(key)])
+            .args(["-iv", &hex(&iv)])
+            .stdin(std::fs::File::open(path).unwrap())
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(out.status.success());
+        out.stdout
+    }
+
+    #[test]
+    fn sectors_are_encrypted_as_others_do_it() {
+        let mut bytes = [0; KEY];
+        for (i, byte) in (0_u8..).zip(&mut bytes) {
+            *byte = i.wrapping_mul(37);
+        }
+        let cipher = Cipher::new(&Key::known(bytes));
+        let plain: Vec<u8> = (0..1536_u32).map(|i| (i % 253) as u8).collect();
+        for first in [0, 1, 255, 256, 0x1_0000_0001, u64::MAX / 512 - 2] {
+            let at = Bytes(first * 512);
+            let mut sectors = plain.clone();
+            cipher.encrypt(at, &mut sectors);
+            for (i, (sector, plain)) in sectors.chunks(512).zip(plain.chunks(512)).enumerate() {
+                assert_eq!(sector, openssl(&bytes, first + i as u64, plain));
+            }
+            cipher.decrypt(at, &mut sectors);
+            assert_eq!(sectors, plain);
+        }
+    }
+
+    #[test]
+    fn keys_differ() {
+        assert_ne!(
+            Key::random().unwrap().bytes(),
+            Key::random().unwrap().bytes()
+        );
+    }
+}

@@ -85,7 +85,7 @@ pub fn run() -> Result<(), Exit> {
     });
     let mut teller = Teller::default();
     match apply::run_with(&plan, passphrase.as_ref(), &host, &cancel, &mut |event| {
-        teller.event(event)
+        teller.event(event);
     }) {
         Ok(report) if report.exit == Exit::Verified => Ok(()),
         Ok(report) => Err(report.exit),

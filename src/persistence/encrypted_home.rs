@@ -58,7 +58,8 @@ pub fn units(
     if !table.is_empty() && !table.ends_with('\n') {
         table.push('\n');
     }
-    table += &format!("{NAME} UUID={luks} none luks,noauto,tries=3,timeout={PATIENCE}\n");
+    let line = format!("{NAME} UUID={luks} none luks,noauto,tries=3,timeout={PATIENCE}\n");
+    table += &line;
     let like = own.map_or_else(|| etc.for_child(0o600), |own| own.attributes.clone());
     tree.push(Entry::file(format!("{upper}/{CRYPTTAB}"), table, like));
     let mut unit = |path: &str, text: String| {

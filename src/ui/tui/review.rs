@@ -155,7 +155,6 @@ impl Review {
             return Choice::Stay;
         };
         match (hidden.command(cmd), cmd) {
-            (Typed::More, _) => {}
             (Typed::Twice(passphrase), _) => {
                 self.secret = Some(passphrase);
                 self.hidden = None;
@@ -166,7 +165,7 @@ impl Review {
             (Typed::NotMine, Cmd::Interrupt | Cmd::Suspend | Cmd::Redraw) => {
                 return Choice::NotMine;
             }
-            (Typed::NotMine, _) => {}
+            (Typed::More | Typed::NotMine, _) => {}
         }
         Choice::Stay
     }

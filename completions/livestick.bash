@@ -16,6 +16,9 @@ _livestick() {
             ",$1")
                 cmd="livestick"
                 ;;
+            livestick,doctor)
+                cmd="livestick__subcmd__doctor"
+                ;;
             livestick,extract)
                 cmd="livestick__subcmd__extract"
                 ;;
@@ -45,6 +48,9 @@ _livestick() {
                 ;;
             livestick,write)
                 cmd="livestick__subcmd__write"
+                ;;
+            livestick__subcmd__help,doctor)
+                cmd="livestick__subcmd__help__subcmd__doctor"
                 ;;
             livestick__subcmd__help,extract)
                 cmd="livestick__subcmd__help__subcmd__extract"
@@ -83,8 +89,22 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write verify repair extract probe livecd-iso-to-disk tui help"
+            opts="-h -V --help --version inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__doctor)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -126,8 +146,22 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write verify repair extract probe livecd-iso-to-disk tui help"
+            opts="inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -352,7 +386,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__probe)
-            opts="-y -h --full --yes --unmount --allow-disk --json --help"
+            opts="-y -h --full --yes --unmount --allow-disk --json --report --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -360,6 +394,21 @@ _livestick() {
             case "${prev}" in
                 --allow-disk)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 *)
@@ -476,7 +525,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__write)
-            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --report --checksum --keyring --help"
+            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --persistence --csum --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --report --checksum --keyring --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -496,6 +545,14 @@ _livestick() {
                     ;;
                 --overlay-fs)
                     COMPREPLY=($(compgen -W "btrfs ext4 xfs" -- "${cur}"))
+                    return 0
+                    ;;
+                --persistence)
+                    COMPREPLY=($(compgen -W "overlay sprout none" -- "${cur}"))
+                    return 0
+                    ;;
+                --csum)
+                    COMPREPLY=($(compgen -W "crc32c xxhash sha256 blake2" -- "${cur}"))
                     return 0
                     ;;
                 --home-size-mb)

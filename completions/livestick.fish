@@ -33,6 +33,7 @@ complete -c livestick -n "__fish_livestick_needs_command" -f -a "verify" -d 'Com
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "repair" -d 'Write again what is damaged on a stick'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "extract" -d 'Get the original image back from a stick, byte for byte'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "probe" -d 'Find out whether a stick has the size it claims'
+complete -c livestick -n "__fish_livestick_needs_command" -f -a "doctor" -d 'Tell what this machine lacks of what livestick makes use of, and what each missing thing costs'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "livecd-iso-to-disk" -d 'Take the command line of livecd-iso-to-disk; `--help` behind it tells its options'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -50,6 +51,13 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-si
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-fs -d 'The overlay\'s filesystem [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
 ext4\t'A journal, checksums on metadata'
 xfs\t'A journal, checksums on metadata'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l persistence -d 'How changes are kept in that room [default: sprout if the image\'s root is a btrfs, else overlay]' -r -f -a "overlay\t'In an overlay over the image\'s own root'
+sprout\t'In a btrfs that grows from a seed made of the image\'s root: every read is checked (takes root)'
+none\t'Not at all'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l csum -d 'The checksums of a sprout [default: crc32c]' -r -f -a "crc32c\t'32 bits, the fastest'
+xxhash\t'64 bits'
+sha256\t'256 bits, cryptographic'
+blake2\t'256 bits, cryptographic'"
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size-mb -d 'Make a /home of its own of this many MiB' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size -d 'The same with a unit (8GiB), or "rest" for all that is left' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-fs -d 'The filesystem of /home [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
@@ -72,33 +80,37 @@ complete -c livestick -n "__fish_livestick_using_subcommand verify" -l checksum 
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l json -d 'Give the events and the report as JSON, one object a line'
-complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -s n -l dry-run -d 'Print what would be written again, and write nothing'
-complete -c livestick -n "__fish_livestick_using_subcommand repair" -s y -l yes -d 'Do not ask before a stick is written to'
-complete -c livestick -n "__fish_livestick_using_subcommand repair" -l unmount -d 'Unmount what is mounted from the target'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s y -l yes -d 'Do not ask before anything is written'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -l unmount -d 'Unmount what is mounted from the stick'
 complete -c livestick -n "__fish_livestick_using_subcommand repair" -l json -d 'Give the events and the report as JSON, one object a line'
-complete -c livestick -n "__fish_livestick_using_subcommand repair" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand repair" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l force -d 'Replace the file if it exists'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -l json -d 'Give the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand extract" -s h -l help -d 'Print help'
-complete -c livestick -n "__fish_livestick_using_subcommand probe" -l allow-disk -d 'Probe a disk that does not look like a stick: its serial, or its path if it has none' -r
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l full -d 'Write and read everything, which takes hours; all data is lost'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s y -l yes -d 'Do not ask before anything is written'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -l unmount -d 'Unmount what is mounted from the stick'
-complete -c livestick -n "__fish_livestick_using_subcommand probe" -l json -d 'Give progress and result as JSON, one object a line'
+complete -c livestick -n "__fish_livestick_using_subcommand probe" -l json -d 'Give the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand probe" -s h -l help -d 'Print help'
+complete -c livestick -n "__fish_livestick_using_subcommand doctor" -l json -d 'Give the findings as one JSON object'
+complete -c livestick -n "__fish_livestick_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand tui" -l ascii -d 'Draw with ASCII only'
 complete -c livestick -n "__fish_livestick_using_subcommand tui" -s h -l help -d 'Print help'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "verify" -d 'Compare a stick with what was written to it, without image and network'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "repair" -d 'Write again what is damaged on a stick'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "extract" -d 'Get the original image back from a stick, byte for byte'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "probe" -d 'Find out whether a stick has the size it claims'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "livecd-iso-to-disk" -d 'Take the command line of livecd-iso-to-disk; `--help` behind it tells its options'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
-complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe livecd-iso-to-disk tui help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "inspect" -d 'Tell what an image is, and what can be done with it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "list" -d 'List the sticks that can be written, and why each other disk cannot'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "write" -d 'Write an image to a stick, with persistence if wanted, and verify it'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "verify" -d 'Compare a stick with what was written to it, without image and network'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "repair" -d 'Write again what is damaged on a stick'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "extract" -d 'Get the original image back from a stick, byte for byte'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "probe" -d 'Find out whether a stick has the size it claims'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "doctor" -d 'Tell what this machine lacks of what livestick makes use of, and what each missing thing costs'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "livecd-iso-to-disk" -d 'Take the command line of livecd-iso-to-disk; `--help` behind it tells its options'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
+complete -c livestick -n "__fish_livestick_using_subcommand help; and not __fish_seen_subcommand_from inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -212,6 +212,7 @@ fn arguments() -> Arguments {
         persistence: vec!["rd.live.overlay=UUID=1:/state/upper".into()],
         extra: vec!["extra.argument=1".into()],
         replace_root: None,
+        initrd: None,
     }
 }
 

@@ -9,8 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::boot::pause::Pause;
 use crate::published::Asked;
-use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
+use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
+use crate::sprout::Checksum;
 use crate::units::Bytes;
+
+/// The version, and the commit where it is known: "0.1.0 (8068d80)".
+pub const VERSION: &str = env!("LIVESTICK_VERSION");
 
 /// The end of every help text.
 pub const EXIT_STATUS: &str = "\
@@ -25,9 +29,15 @@ Exit status:
        have the size it claims
   130  cancelled; a stick that was being written is left blank";
 
+const DOCTOR: &str = "\
+Exit status:
+  0    nothing is missing that a write with overlay and /home needs
+  2    the command line makes no sense
+  3    something that it needs is missing";
+
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
-#[command(name = "livestick", version, after_help = EXIT_STATUS, max_term_width = 80)]
+#[command(name = "livestick", version = VERSION, after_help = EXIT_STATUS, max_term_width = 80)]
 pub struct Cli {
     /// What to do; without it the terminal interface opens.
     #[command(subcommand)]
@@ -47,9 +57,22 @@ pub enum Command {
     #[command(after_help = EXIT_STATUS)]
     Write(Box<Write>),
     /// Compare a stick with what was written to it, without image and network
+    ///
+    /// The stick is read once, past the caches, and only read. The overlay and
+    /// /home are looked over by their own checkers, without a mount, unless they
+    /// are in use: btrfs has checksums of data and metadata (both copies of the
+    /// metadata are compared, and files with damaged data are named; files marked
+    /// nodatacow have no checksums), ext4 and xfs have none of the data in files,
+    /// so that nobody can tell whether these changed.
     #[command(after_help = EXIT_STATUS)]
     Verify(Verify),
     /// Write again what is damaged on a stick
+    ///
+    /// The whole stick is read and compared first; what is damaged is listed, and
+    /// written once that was confirmed. Then the whole range of the image is read
+    /// once more, past the caches, with the partition table and both copies of the
+    /// record: "cured" is said only where all of it is right after the last write.
+    /// The overlay and /home are not written to, and not checked a second time.
     #[command(after_help = EXIT_STATUS)]
     Repair(Repair),
     /// Get the original image back from a stick, byte for byte
@@ -58,6 +81,10 @@ pub enum Command {
     /// Find out whether a stick has the size it claims
     #[command(after_help = EXIT_STATUS)]
     Probe(Probe),
+    /// Tell what this machine lacks of what livestick makes use of, and what
+    /// each missing thing costs
+    #[command(after_help = DOCTOR)]
+    Doctor(Doctor),
     /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
     #[command(disable_help_flag = true)]
     LivecdIsoToDisk(Classic),
@@ -150,12 +177,41 @@ pub struct List {
     pub loops: bool,
 }
 
+/// How a stick is written to that is not written anew.
+#[derive(Debug, Args)]
+pub struct Writing {
+    /// Do not ask before anything is written
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the stick
+    #[arg(long)]
+    pub unmount: bool,
+    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+}
+
+/// How a job is told.
+#[derive(Debug, Args)]
+pub struct Telling {
+    /// Give the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+}
+
+/// `livestick doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Give the findings as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `livestick probe`.
 #[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "flags of a command line are bools"
-)]
 pub struct Probe {
     /// The stick: a whole disk such as /dev/sdb
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -163,18 +219,12 @@ pub struct Probe {
     /// Write and read everything, which takes hours; all data is lost
     #[arg(long)]
     pub full: bool,
-    /// Do not ask before anything is written
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the stick
-    #[arg(long)]
-    pub unmount: bool,
-    /// Probe a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-    /// Give progress and result as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
+    /// How it is written to.
+    #[command(flatten)]
+    pub writing: Writing,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// A filesystem, as a word of the command line.
@@ -194,6 +244,41 @@ impl From<FsName> for FsKind {
             FsName::Btrfs => FsKind::Btrfs,
             FsName::Ext4 => FsKind::Ext4,
             FsName::Xfs => FsKind::Xfs,
+        }
+    }
+}
+
+/// How changes are kept, as a word of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// In an overlay over the image's own root
+    Overlay,
+    /// In a btrfs that grows from a seed made of the image's root: every read is checked (takes root)
+    Sprout,
+    /// Not at all
+    None,
+}
+
+/// A checksum, as a word of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Csum {
+    /// 32 bits, the fastest
+    Crc32c,
+    /// 64 bits
+    Xxhash,
+    /// 256 bits, cryptographic
+    Sha256,
+    /// 256 bits, cryptographic
+    Blake2,
+}
+
+impl From<Csum> for Checksum {
+    fn from(word: Csum) -> Checksum {
+        match word {
+            Csum::Crc32c => Checksum::Crc32c,
+            Csum::Xxhash => Checksum::Xxhash,
+            Csum::Sha256 => Checksum::Sha256,
+            Csum::Blake2 => Checksum::Blake2,
         }
     }
 }
@@ -223,6 +308,13 @@ pub struct Write {
     /// The overlay's filesystem [default: the best that the image can mount]
     #[arg(long, value_name = "FS", value_enum)]
     pub overlay_fs: Option<FsName>,
+    /// How changes are kept in that room [default: sprout if the image's root is
+    /// a btrfs, else overlay]
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub persistence: Option<How>,
+    /// The checksums of a sprout [default: crc32c]
+    #[arg(long, value_name = "SUM", value_enum)]
+    pub csum: Option<Csum>,
     /// Make a /home of its own of this many MiB
     #[arg(long, value_name = "MIB", value_parser = mebibytes, conflicts_with = "home_size", allow_hyphen_values = true)]
     pub home_size_mb: Option<Bytes>,
@@ -286,20 +378,13 @@ pub struct Verify {
     /// What the distribution published of the image.
     #[command(flatten)]
     pub published: PublishedOptions,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `livestick repair`.
 #[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "flags of a command line are bools"
-)]
 pub struct Repair {
     /// The stick: a whole disk such as /dev/sdb, or a stick image file
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -310,21 +395,12 @@ pub struct Repair {
     /// Print what would be written again, and write nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
-    /// Do not ask before a stick is written to
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the target
-    #[arg(long)]
-    pub unmount: bool,
-    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// How it is written to.
+    #[command(flatten)]
+    pub writing: Writing,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `livestick extract`.
@@ -339,12 +415,9 @@ pub struct Extract {
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// What is wrong with a command line, in one line.
@@ -400,6 +473,23 @@ impl Write {
         if self.home_passphrase_file.is_some() && !self.home_encrypt {
             return Err("--home-passphrase-file is of no use without --home-encrypt".into());
         }
+        match (self.persistence, overlay) {
+            (Some(How::None), Some(_)) => {
+                return Err("--persistence none keeps nothing; leave out --overlay-size-mb".into());
+            }
+            (Some(How::Overlay | How::Sprout), None) => {
+                return Err(
+                    "--persistence needs room: add --overlay-size-mb or --overlay-size".into(),
+                );
+            }
+            (Some(How::Sprout), Some(Wanted { fs: Some(_), .. })) => {
+                return Err("a sprout is always btrfs; leave out --overlay-fs".into());
+            }
+            _ => {}
+        }
+        if self.csum.is_some() && self.persistence != Some(How::Sprout) {
+            return Err("--csum is for sprouts; add --persistence sprout".into());
+        }
         if let (Some(Size::Rest), Some(Size::Rest)) =
             (overlay.map(|o| o.size), home.map(|h| h.size))
         {
@@ -412,6 +502,12 @@ impl Write {
             target: self.target.clone(),
             create: self.size,
             overlay,
+            persistence: match self.persistence {
+                Some(How::Overlay) => Some(Persistence::Overlay),
+                Some(How::Sprout) => Some(Persistence::Sprout),
+                Some(How::None) | None => None,
+            },
+            csum: self.csum.map(Into::into).unwrap_or_default(),
             home,
             encrypt_home: self.home_encrypt,
             extra_arguments: self

@@ -45,6 +45,12 @@ pub enum Work {
         /// Which of the plan's partitions.
         partition: usize,
     },
+    /// The seed is made: the image's root, copied into a btrfs.
+    Seed,
+    /// The seed is compared with the image's root.
+    Compare,
+    /// The sprout is grown.
+    Sprout,
     /// Everything is read back from the medium.
     ReadBack,
     /// The record of what was written is put on the stick.

@@ -7,14 +7,19 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::programs::{self, Program};
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 
 /// The kernel's node for asking for loop devices.
 const LOOP_CONTROL: &str = "/dev/loop-control";
+
+/// One program that goes by many programs' names, and does less than most of them.
+const MANY_IN_ONE: [&str; 2] = ["busybox", "toybox"];
 
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
@@ -85,10 +90,16 @@ impl Host {
         };
         host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
         host.private_mounts = root && host.try_unshare(PRIVATE);
-        host.btrfs_progs = host.version("mkfs.btrfs", &["--version"]);
-        host.e2fsprogs = host.version("mkfs.ext4", &["-V"]);
-        host.cryptsetup = host.version("cryptsetup", &["--version"]);
+        host.btrfs_progs = host.version(programs::MKFS_BTRFS.name, &["--version"]);
+        host.e2fsprogs = host.version(programs::MKFS_EXT4.name, &["-V"]);
+        host.cryptsetup = host.version(programs::CRYPTSETUP.name, &["--version"]);
         host
+    }
+
+    /// The same machine with its programs in other places.
+    #[cfg(test)]
+    pub(crate) fn searching(self, search: Vec<PathBuf>) -> Host {
+        Host { search, ..self }
     }
 
     /// This machine as livestick would find it if root ran it, as far as that can be known before.
@@ -103,12 +114,38 @@ impl Host {
         }
     }
 
-    /// Where `program` is.
+    /// Where `program` is; busybox' only where it will do.
     pub fn program(&self, program: &str) -> Option<PathBuf> {
+        let any = programs::named(program).is_none_or(|program| program.busybox);
+        self.all(program).find(|path| any || !self.is_busybox(path))
+    }
+
+    /// A program of that name which will not do, where there is no other.
+    pub fn unfit(&self, program: &Program) -> Option<PathBuf> {
+        match self.program(program.name) {
+            Some(_) => None,
+            None => self.all(program.name).next(),
+        }
+    }
+
+    fn all(&self, program: &str) -> impl Iterator<Item = PathBuf> {
         self.search
             .iter()
-            .map(|dir| dir.join(program))
-            .find(|path| path.is_file())
+            .map(move |dir| dir.join(program))
+            .filter(|path| path.is_file())
+    }
+
+    /// Whether a program is one of busybox' or toybox' many names, as a link of either sort.
+    fn is_busybox(&self, path: &Path) -> bool {
+        let identity = |path: &Path| fs::metadata(path).ok().map(|is| (is.dev(), is.ino()));
+        let own = identity(path);
+        let name = fs::canonicalize(path).ok();
+        let name = name.as_deref().and_then(Path::file_name);
+        name.is_some_and(|name| MANY_IN_ONE.iter().any(|many| name == *many))
+            || MANY_IN_ONE
+                .iter()
+                .flat_map(|many| self.search.iter().map(move |dir| dir.join(many)))
+                .any(|many| own.is_some() && identity(&many) == own)
     }
 
     /// Where `program` of `package` is, or the refusal that names both.
@@ -129,9 +166,9 @@ impl Host {
     /// The programs that make and check a filesystem of this kind.
     pub fn need_filesystem_programs(&self, kind: FsKind, purpose: &str) -> Result<(), Refusal> {
         let purpose = format!("make the {purpose} filesystem");
-        let (mkfs, check, package) = programs_of(kind);
-        self.need(mkfs, package, &purpose)?;
-        self.need(check, package, &purpose)?;
+        let (mkfs, check) = both_of(kind);
+        self.need(mkfs.name, mkfs.package, &purpose)?;
+        self.need(check.name, check.package, &purpose)?;
         Ok(())
     }
 
@@ -147,7 +184,7 @@ impl Host {
     }
 
     fn try_unshare(&self, how: &[&str]) -> bool {
-        let Some(unshare) = self.program("unshare") else {
+        let Some(unshare) = self.program(programs::UNSHARE.name) else {
             return false;
         };
         Command::new(unshare)
@@ -171,12 +208,32 @@ impl Host {
     }
 }
 
+/// Has temporary files go where they can be written: in a rescue shell that is often not `/tmp`. Once, at the start.
+pub fn place_temporary_files() {
+    if tempfile::tempfile_in(tempfile::env::temp_dir()).is_ok() {
+        return;
+    }
+    let places = ["/run", "/dev/shm", "/var/tmp"].map(Path::new);
+    if let Some(place) = places
+        .into_iter()
+        .find(|place| tempfile::tempfile_in(place).is_ok())
+    {
+        // An error means that somebody else has decided already.
+        let _ = tempfile::env::override_temp_dir(place);
+    }
+}
+
 /// The program that makes a filesystem, the one that checks it, and the package that has both.
 pub fn programs_of(kind: FsKind) -> (&'static str, &'static str, &'static str) {
+    let (mkfs, check) = both_of(kind);
+    (mkfs.name, check.name, mkfs.package)
+}
+
+fn both_of(kind: FsKind) -> (&'static Program, &'static Program) {
     match kind {
-        FsKind::Btrfs => ("mkfs.btrfs", "btrfs", "btrfs-progs"),
-        FsKind::Ext4 => ("mkfs.ext4", "e2fsck", "e2fsprogs"),
-        FsKind::Xfs => ("mkfs.xfs", "xfs_repair", "xfsprogs"),
+        FsKind::Btrfs => (&programs::MKFS_BTRFS, &programs::BTRFS),
+        FsKind::Ext4 => (&programs::MKFS_EXT4, &programs::E2FSCK),
+        FsKind::Xfs => (&programs::MKFS_XFS, &programs::XFS_REPAIR),
     }
 }
 

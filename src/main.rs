@@ -7,11 +7,13 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use livestick::cli::{self, Cli, Command};
 use livestick::command;
+use livestick::host;
 use livestick::livecd_iso_to_disk;
 use livestick::report::Exit;
 use livestick::writer;
 
 fn main() -> ExitCode {
+    host::place_temporary_files();
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());
     }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(options)) => command::verify(&options),
         Some(Command::Repair(options)) => command::repair(&options),
         Some(Command::Extract(options)) => command::extract(&options),
+        Some(Command::Doctor(options)) => command::doctor(&options),
         Some(Command::LivecdIsoToDisk(options)) => command::livecd_iso_to_disk(options.words),
         Some(Command::Probe(options)) => command::probe(&options),
     })

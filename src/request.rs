@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::pause::Pause;
 use crate::published;
+use crate::sprout::Checksum;
 use crate::units::{Bytes, MIB};
 
 /// How large something shall be.
@@ -147,6 +148,16 @@ pub struct Wanted {
     pub fs: Option<FsKind>,
 }
 
+/// How a live system remembers what changes in `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Persistence {
+    /// An overlay over the image's own root.
+    Overlay,
+    /// A btrfs that grows from a seed made of the image's root ([`crate::sprout`]).
+    Sprout,
+}
+
 /// A stick, as asked for.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Request {
@@ -156,8 +167,12 @@ pub struct Request {
     pub target: PathBuf,
     /// Make the stick image file this large when it does not exist.
     pub create: Option<Bytes>,
-    /// The persistent overlay on `/`.
+    /// What `/` keeps its changes in.
     pub overlay: Option<Wanted>,
+    /// How; `None` leaves it to what the image is.
+    pub persistence: Option<Persistence>,
+    /// The checksums of seed and sprout.
+    pub csum: Checksum,
     /// The persistent `/home`.
     pub home: Option<Wanted>,
     /// Whether `/home` is encrypted. The passphrase is not here: see [`crate::secret`].

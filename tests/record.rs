@@ -111,6 +111,7 @@ fn made_up(dir: &TempDir) -> (PathBuf, Record) {
             uuid: Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
             partuuid: "1234abcd-03".into(),
         }],
+        making: "{}".into(),
         esp: vec![EspFile {
             path: "/EFI/BOOT/grub.cfg".into(),
             size: Bytes(5),

@@ -26,6 +26,7 @@ use crate::host::Host;
 use crate::luks::cipher::{self, Cipher, Key};
 use crate::luks::{self, Segment};
 use crate::plan::encryption::{Encryption, HEAD, LANES, MEMORY_KIB, PASSES};
+use crate::programs;
 use crate::read::Source;
 use crate::secret::Passphrase;
 use crate::units::{Bytes, Extent};
@@ -53,7 +54,7 @@ impl Lock {
         let len = HEAD + HEAD;
         header.set_len(len.0).context("sizing the scratch file")?;
         let cryptsetup = host
-            .program("cryptsetup")
+            .program(programs::CRYPTSETUP.name)
             .context("looking for the program cryptsetup")?;
         let key_file = in_memory(key.bytes())?;
         // Both are opened by their numbers in this process, which has the rights to them.

@@ -28,6 +28,7 @@ use crate::disk::shown;
 use crate::host::{Host, PRIVATE, programs_of};
 use crate::persistence::tree::Content;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
+use crate::programs;
 use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
 
@@ -123,7 +124,7 @@ impl Maker<'_> {
     }
 
     fn on_loop(&self, filesystem: &Filesystem, staging: &Staging) -> Result<(), Stop> {
-        let losetup = self.program("losetup")?;
+        let losetup = self.program(programs::LOSETUP.name)?;
         // A filesystem that was here before may have had this very UUID (`--seed`), which mkfs.btrfs then refuses.
         let start = self
             .medium
@@ -259,10 +260,12 @@ impl Maker<'_> {
             sync -f "$mount"
             umount "$mount"
         "#;
-        let mut command = Command::new(self.program("unshare")?);
+        let mut command = Command::new(self.program(programs::UNSHARE.name)?);
         // The shell looks where this program looked.
         command.env("PATH", self.host.path());
-        command.args(PRIVATE).args(["sh", "-c", SCRIPT, "fill"]);
+        command
+            .args(PRIVATE)
+            .args([programs::SH.name, "-c", SCRIPT, "fill"]);
         command
             .arg(filesystem.kind.name())
             .arg(device)
@@ -293,7 +296,7 @@ impl Maker<'_> {
         if self.host.root {
             return Ok(Command::new(path));
         }
-        let mut command = Command::new(self.program("unshare")?);
+        let mut command = Command::new(self.program(programs::UNSHARE.name)?);
         command.arg("--map-root-user").arg(path);
         Ok(command)
     }

@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 
 use crate::apply::program;
 use crate::disk::System;
+use crate::programs;
 use crate::units::Extent;
 
 /// An attached loop device; dropping it lets it go.
@@ -120,7 +121,7 @@ fn attach(
     extent: Extent,
     write: bool,
 ) -> anyhow::Result<LoopDevice> {
-    let mut keeper = Command::new("sh")
+    let mut keeper = Command::new(programs::SH.name)
         .args(["-c", KEEPER, "keeper"])
         .arg(losetup)
         .arg(extent.at.to_string())

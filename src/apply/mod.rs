@@ -22,11 +22,14 @@ pub mod copy;
 pub(crate) mod encrypted;
 pub mod filesystem;
 pub mod flow;
+mod grow;
 pub(crate) mod loopdev;
+pub(crate) mod mounted;
 pub(crate) mod opening;
 pub(crate) mod outcome;
 pub(crate) mod program;
 mod recording;
+mod sprout;
 mod staging;
 pub mod verify;
 
@@ -41,6 +44,7 @@ use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::encrypted::Lock;
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
+use crate::apply::sprout::Grower;
 use crate::apply::verify::{Digests, read_back};
 use crate::capacity::mark::Key;
 use crate::capacity::{Capacity, job, quick};
@@ -106,6 +110,7 @@ pub fn run_with(
     let began = Instant::now();
     let ended = job.run();
     let state = job.state;
+    let step = job.steps.get(job.current).map(|step| step.title.clone());
     match ended {
         Ok(mut report) => {
             report.seconds = began.elapsed().as_secs_f64();
@@ -115,12 +120,32 @@ pub fn run_with(
             Ok(report)
         }
         Err(end) => {
-            let failure = end.into_failure(state);
+            let mut failure = end.into_failure(state);
+            if let Exit::WriteFailed | Exit::NotVerified | Exit::Counterfeit = failure.exit {
+                tell_if_gone(plan, step.as_deref(), &mut failure);
+            }
             sink(Event::Failed {
                 failure: failure.clone(),
             });
             Err(failure)
         }
+    }
+}
+
+/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
+/// takes them for bad places.
+fn tell_if_gone(plan: &Plan, step: Option<&str>, failure: &mut Failure) {
+    let target = &plan.target;
+    let identity = target.identity.as_ref();
+    let gone =
+        identity.is_some_and(|one| target.kind == Kind::Disk && one.is_gone(&System::real()));
+    if gone {
+        failure.exit = Exit::WriteFailed;
+        failure.message = format!(
+            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and write it again",
+            shown(&target.path),
+            step.unwrap_or("open it")
+        );
     }
 }
 
@@ -357,13 +382,14 @@ impl Job<'_> {
         self.start(Work::Copy);
         let copied = self.copy(image, medium)?;
         self.finish();
-        let made = self.filesystems(medium)?;
+        let mut made = self.sprout(image, medium)?;
+        made.extend(self.filesystems(medium)?);
 
         self.start(Work::ReadBack);
         let (digests, mut given) = self.read_back(medium, &copied)?;
         self.compare(&digests, &copied)?;
         self.finish();
-        self.record(image, medium, &copied, &digests)?;
+        self.record(image, medium, &copied, &digests, &made)?;
         // The last moment at which stopping is a matter of course.
         if self.cancel.load(Ordering::Relaxed) {
             return Err(End::Cancelled);
@@ -439,6 +465,81 @@ impl Job<'_> {
         }
         medium.flush()?;
         Ok(copied)
+    }
+
+    /// Makes seed and sprout, where there are to be.
+    fn sprout(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
+        let plan = self.plan;
+        let cancel = self.cancel;
+        let Some(sprout) = &plan.sprout else {
+            return Ok(Vec::new());
+        };
+        let grower = Grower {
+            plan: sprout,
+            host: self.host,
+            image,
+            target: &plan.target.path,
+            medium,
+            cancel,
+        };
+        let ended = |what: &'static str| {
+            move |stop| match stop {
+                Stop::Failed(_) if cancel.load(Ordering::Relaxed) => Stop::Cancelled,
+                Stop::Failed(error) => Stop::Failed(error.context(what)),
+                stop @ Stop::Cancelled => stop,
+            }
+        };
+        let room = sprout.seed.extent.len;
+        self.start(Work::Seed);
+        let mut taken = Bytes::ZERO;
+        let mut seen = |now: Bytes| {
+            let now = now.min(room).max(taken);
+            self.progress((now - taken).index().unwrap_or(0));
+            taken = now;
+        };
+        let survey = grower.seed(&mut seen).map_err(ended("making the seed"))?;
+        self.finish();
+
+        self.start(Work::Compare);
+        let mut compared = Bytes::ZERO;
+        let mut seen = |len: Bytes| {
+            // The step's bytes are those of the partition; what is compared is unpacked.
+            let part = |done: Bytes| {
+                let share = u128::from(done.0) * u128::from(room.0);
+                u64::try_from(share / u128::from(survey.bytes.0.max(1))).unwrap_or(room.0)
+            };
+            let (before, after) = (part(compared), part(compared + len).min(room.0));
+            compared += len;
+            self.progress(Bytes(after.saturating_sub(before)).index().unwrap_or(0));
+        };
+        let equal = grower
+            .compare(&mut seen)
+            .map_err(ended("checking the seed"))?;
+        self.finish();
+
+        self.start(Work::Sprout);
+        let uuid = grower.grow().map_err(ended("growing the sprout"))?;
+        self.finish();
+        let filesystem = format!("btrfs ({}, zstd)", sprout.checksum);
+        Ok(vec![
+            Made {
+                purpose: "seed".into(),
+                size: room,
+                filesystem: filesystem.clone(),
+                uuid: sprout.seed_uuid.to_string(),
+                checked_by: format!(
+                    "btrfs check, and all {} files compared with the image's",
+                    equal.entries
+                ),
+            },
+            Made {
+                purpose: "sprout".into(),
+                size: sprout.sprout.extent.len,
+                filesystem,
+                uuid,
+                checked_by: "mounting it".into(),
+            },
+        ])
     }
 
     fn filesystems(&mut self, medium: &Medium) -> Result<Vec<Made>, End> {
@@ -532,6 +633,7 @@ impl Job<'_> {
         medium: &Medium,
         copied: &Copied,
         digests: &Digests,
+        made: &[Made],
     ) -> Result<(), End> {
         let plan = self.plan;
         let Some(planned) = &plan.record else {
@@ -539,7 +641,7 @@ impl Job<'_> {
         };
         self.start(Work::Record);
         let record =
-            recording::record(plan, planned, image, copied, digests).map_err(End::Write)?;
+            recording::record(plan, planned, image, copied, digests, made).map_err(End::Write)?;
         place::store(medium, &record)
             .context("writing the record of what is on the stick")
             .map_err(End::Write)?;
@@ -607,7 +709,7 @@ impl Job<'_> {
 
 /// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
 pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
-    if let Some(losetup) = host.program("losetup") {
+    if let Some(losetup) = host.program(crate::programs::LOSETUP.name) {
         let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
         let _ = program::run_always(Command::new(losetup).args(how));
     }

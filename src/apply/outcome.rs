@@ -11,6 +11,8 @@ use crate::plan::Plan;
 use crate::plan::boot::MediaCheck;
 use crate::record::tree;
 use crate::report::{Exit, Made, ReadBack, Report, StickState, Verdict};
+use crate::request::FsKind;
+use crate::sprout::{Driver, Home};
 use crate::units::Bytes;
 
 /// Whether `size` bytes that were read back came from the medium: `given` is what the kernel counted.
@@ -136,6 +138,21 @@ fn boot_lines(plan: &Plan) -> Vec<String> {
         .collect();
     if let Some(without) = withouts.first() {
         lines.push(format!("'{without}' is in the menu"));
+    }
+    if let Some(sprout) = &plan.sprout {
+        let home = match sprout.home {
+            Home::Partition { fs, .. } if fs != FsKind::Btrfs => "",
+            _ => " and /home",
+        };
+        let without = if sprout.source.drivers().last() == Some(Driver::Btrfs) {
+            ""
+        } else {
+            "; without persistence none is"
+        };
+        lines.push(format!(
+            "every read of /{home} is compared with its checksum ({}), be it of the image's root or of a change{without}",
+            sprout.checksum
+        ));
     }
     match boot.media_check {
         MediaCheck::None => {}

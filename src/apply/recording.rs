@@ -16,12 +16,14 @@ use crate::digest::unhex;
 use crate::disk::direct::{Medium, MediumError};
 use crate::patch::{After, Draft};
 use crate::plan::Plan;
+use crate::plan::making::Making;
 use crate::plan::record::PlannedRecord;
 use crate::published::Published;
 use crate::read::Source;
 use crate::record::{
     Change, EspFile, Kept, Origin, OriginStanding, Part, Record, RecordedImage, place,
 };
+use crate::report::Made;
 
 /// What is made zeros where a copy will be: its header, whatever the medium's sector.
 const BLANKED: usize = 4096;
@@ -43,6 +45,7 @@ pub fn record(
     image: &File,
     copied: &Copied,
     digests: &Digests,
+    made: &[Made],
 ) -> anyhow::Result<Record> {
     let changes = copied.changed.iter().map(|(at, after, before)| Change {
         at: *at,
@@ -60,7 +63,7 @@ pub fn record(
         bytes: behind.bytes.clone(),
         what: behind.what.clone(),
     });
-    let parts = plan.filesystems.iter().map(|filesystem| Part {
+    let filesystems = plan.filesystems.iter().map(|filesystem| Part {
         purpose: filesystem.purpose.to_string(),
         number: filesystem.number,
         extent: filesystem.extent,
@@ -68,6 +71,8 @@ pub fn record(
         uuid: filesystem.outside().1,
         partuuid: filesystem.partuuid.clone(),
     });
+    let mut parts = seed_and_sprout(plan, made)?;
+    parts.extend(filesystems);
     let sha256 = unhex(&copied.sha256).and_then(|bytes| bytes.try_into().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Ok(Record {
@@ -85,10 +90,33 @@ pub fn record(
         region: planned.region,
         changes: changes.collect(),
         kept: kept.collect(),
-        parts: parts.collect(),
+        parts,
+        making: Making::of(&plan.filesystems, plan.sprout.as_ref()).text(),
         esp: esp_files(plan, planned, image),
         chunks: digests.chunks.clone(),
     })
+}
+
+/// The seed and the sprout as they were made: the sprout's identifier is the kernel's choice.
+fn seed_and_sprout(plan: &Plan, made: &[Made]) -> anyhow::Result<Vec<Part>> {
+    let Some(sprout) = &plan.sprout else {
+        return Ok(Vec::new());
+    };
+    let grown = made.iter().find(|made| made.purpose == "sprout");
+    let grown = grown.and_then(|made| made.uuid.parse().ok());
+    let grown = grown.context("the sprout has no identifier")?;
+    let part = |purpose: &str, part: &crate::sprout::Part, uuid| Part {
+        purpose: purpose.into(),
+        number: part.number,
+        extent: part.extent,
+        kind: "btrfs".into(),
+        uuid,
+        partuuid: part.partuuid.clone(),
+    };
+    Ok(vec![
+        part("seed", &sprout.seed, sprout.seed_uuid),
+        part("sprout", &sprout.sprout, grown),
+    ])
 }
 
 /// What is known of the image's origin. The image has the published digests: it was compared before the first write.

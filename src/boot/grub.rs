@@ -158,9 +158,13 @@ impl<'a> Editor<'a> {
             for line in &item.lines {
                 let first_time = seen.insert(line.words.first().map(|w| w.start));
                 if first_time {
-                    let plain = self.without.contains(&index) && !line.shared;
+                    let plain = self.without.contains(&index) && !line.shared
+                        || self.arguments.leaves(&line.expanded);
                     variable |= self.change(item, line, plain, steps, &mut changes)?;
                 }
+            }
+            if item.plain() && !self.without.contains(&index) {
+                self.add_initrd(item, &mut changes)?;
             }
             if steps.contains(&Reclaimed::Classes) {
                 self.drop_classes(item, &mut changes);
@@ -234,6 +238,32 @@ impl<'a> Editor<'a> {
         let words = appended(&wanted);
         changes.push((end..end, words));
         Ok(false)
+    }
+
+    /// Loads one more file behind an entry's initrd, from where that comes from.
+    fn add_initrd(&self, item: &Item, changes: &mut Vec<Change>) -> Result<(), EditError> {
+        let Some(path) = &self.arguments.initrd else {
+            return Ok(());
+        };
+        let refused = || EditError::Argument {
+            argument: path.clone(),
+            why: "cannot be loaded by an entry that does not load its own initrd itself",
+        };
+        if item.initrds.is_empty() {
+            return Err(refused());
+        }
+        for word in &item.initrds {
+            let word = word.as_ref().ok_or_else(refused)?;
+            let raw = &self.text[word.clone()];
+            if raw.ends_with(path.as_str()) {
+                continue;
+            }
+            // `($root)/boot/initrd`, `(hd0,2)/boot/initrd`: the file is on the same device.
+            let device = raw.find(")/").map_or("", |end| &raw[..=end]);
+            let device = if device.starts_with('(') { device } else { "" };
+            changes.push((word.end..word.end, format!(" {device}{path}")));
+        }
+        Ok(())
     }
 
     /// Takes the `--class` options from an entry's head.

@@ -99,8 +99,11 @@ impl<'a> Config<'a> {
             let shared = append.is_some() && label.append.is_none();
             let mut wanted = Vec::new();
             let mut replaced = 0;
-            if Some(index) != without {
+            if Some(index) != without && !arguments.leaves(&words) {
                 wanted = kernel_line::missing(&words, &arguments.persistence);
+                if !(shared && global) {
+                    self.add_initrd(label, number, &words, arguments, &mut changes)?;
+                }
                 if let Some(root) = &arguments.replace_root {
                     let line = &self.lines[number];
                     let old = words.iter().find(|word| word.starts_with("root=live:"));
@@ -143,6 +146,45 @@ impl<'a> Config<'a> {
         }
         out.push_str(self.text.get(at..).unwrap_or_default());
         Ok(out)
+    }
+
+    /// Loads one more file behind the initrd of a label whose arguments are on this line. Names stand behind one
+    /// another with commas (syslinux, doc/syslinux.txt, "INITRD").
+    fn add_initrd(
+        &self,
+        label: &Label,
+        number: usize,
+        words: &[&str],
+        arguments: &Arguments,
+        changes: &mut Vec<(Range<usize>, String)>,
+    ) -> Result<(), EditError> {
+        let Some(path) = &arguments.initrd else {
+            return Ok(());
+        };
+        let own = label
+            .also
+            .iter()
+            .find(|line| self.lines[**line].text.to_lowercase().starts_with("initrd"));
+        let word = words.iter().find(|word| word.starts_with("initrd="));
+        let place = match (own, word) {
+            (Some(line), _) => Some((*line, self.lines[*line].text)),
+            (None, Some(word)) => Some((number, *word)),
+            (None, None) => None,
+        };
+        let place = place.and_then(|(line, text)| {
+            let at = self.lines[line].text.find(text)?;
+            Some((self.start(line) + at + text.len(), text))
+        });
+        let Some((end, text)) = place else {
+            return Err(EditError::Argument {
+                argument: path.clone(),
+                why: "cannot be loaded by an entry that loads no initrd",
+            });
+        };
+        if !text.ends_with(path.as_str()) {
+            changes.push((end..end, format!(",{path}")));
+        }
+        Ok(())
     }
 
     /// Where what is on a line begins.

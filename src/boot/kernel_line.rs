@@ -7,10 +7,16 @@
 use super::{COMMAND_LINE, EditError};
 use crate::units::Bytes;
 
+/// What takes the place of `root=live:…` where the root is a sprout ([`crate::sprout::Sprout::root_argument`]).
+pub const SPROUT: &str = "root=LABEL=sprout-";
+
 /// Whether these words start a live system.
 pub fn is_live<S: AsRef<str>>(words: &[S]) -> bool {
     words.iter().map(AsRef::as_ref).any(|word| {
-        word.starts_with("root=live:") || is_on(word, "rd.live.image") || is_on(word, "liveimg")
+        word.starts_with("root=live:")
+            || word.starts_with(SPROUT)
+            || is_on(word, "rd.live.image")
+            || is_on(word, "liveimg")
     })
 }
 

@@ -59,6 +59,8 @@ pub struct Item {
     pub parent: Option<usize>,
     /// The live kernel lines.
     pub lines: Vec<Line>,
+    /// The last word of each command that loads an initrd; none of one in a function that the entry calls.
+    pub initrds: Vec<Option<Range<usize>>>,
     /// Variables whose values come from outside the entry.
     pub free: BTreeSet<String>,
 }
@@ -243,6 +245,7 @@ impl<'a> Menu<'a> {
             conditional,
             parent,
             lines: Vec::new(),
+            initrds: Vec::new(),
             free: BTreeSet::new(),
         };
         if !submenu {
@@ -304,6 +307,9 @@ impl<'a> Menu<'a> {
                     let arguments: Vec<String> = words().skip(1).collect();
                     self.read_lines(&block.body, values, own, &arguments, item, 1);
                 }
+            } else if known(name, values).starts_with("initrd") {
+                let word = command.words.iter().skip(1).last();
+                item.initrds.push(word.filter(|_| depth == 0).cloned());
             } else if is_kernel_command(name, values) {
                 let expanded: Vec<String> = words().skip(1).collect();
                 if kernel_line::is_live(&expanded) {

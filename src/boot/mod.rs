@@ -44,13 +44,21 @@ pub struct Arguments {
     pub extra: Vec<String>,
     /// A word that takes the place of `root=live:…` in every live entry except the one without persistence.
     pub replace_root: Option<String>,
+    /// A file that is loaded behind the initrd of every entry that gets `replace_root`, by its path in the image.
+    pub initrd: Option<String>,
 }
 
 impl Arguments {
     /// Every word that may be written.
     fn all(&self) -> impl Iterator<Item = &String> {
         let appended = self.persistence.iter().chain(&self.extra);
-        appended.chain(&self.replace_root)
+        appended.chain(&self.replace_root).chain(&self.initrd)
+    }
+
+    /// Whether an entry with these words is left as it is but for the extra ones: another root would take the medium
+    /// out of a check's sight.
+    fn leaves<S: AsRef<str>>(&self, words: &[S]) -> bool {
+        self.replace_root.is_some() && kernel_line::is_media_check(words)
     }
 
     /// Whether some entries will differ from the one without persistence.

@@ -59,7 +59,10 @@ pub fn script(text: &str, steps: &[Reclaimed]) -> Result<String, EditError> {
                     .trim_end_matches([' ', '\t', '\r'])
                     .len()
                     .max(line_start);
-                out.truncate(keep);
+                // As below: one behind a backslash belongs to a word.
+                if !out[..keep].ends_with('\\') {
+                    out.truncate(keep);
+                }
                 commented = true;
             }
             Kind::Newline => {
@@ -121,6 +124,10 @@ mod tests {
         assert_eq!(
             script("a\n\n# b\nc\n", &[Reclaimed::Comments]).unwrap(),
             "a\n\nc\n"
+        );
+        assert_eq!(
+            script("$\\\t\t# c\n", &[Reclaimed::Comments]).unwrap(),
+            "$\\\t\t\n"
         );
     }
 

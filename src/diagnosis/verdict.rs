@@ -129,7 +129,7 @@ impl Findings<'_> {
         if self.wrong_to_the_end() {
             return Cause::SmallerThanClaimed;
         }
-        if damage.iter().all(|one| one.cure == Cure::None) {
+        if self.in_image().next().is_none() && damage.iter().all(|one| one.cure == Cure::None) {
             return Cause::FilesystemDamaged;
         }
         Cause::Damaged
@@ -286,7 +286,7 @@ impl Findings<'_> {
 
 /// Whether a link is about what users have saved.
 fn is_filesystem(link: &str) -> bool {
-    matches!(link, "overlay" | "home")
+    matches!(link, "overlay" | "home" | "sprout")
         || link
             .strip_prefix("partition ")
             .is_some_and(|number| number.parse::<u32>().is_ok())

@@ -7,11 +7,16 @@
 use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::{DevNumber, Disk, DiskError, System};
 use crate::units::Bytes;
+
+/// How long a disk may take to go after its first error.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What tells a disk, or a file that stands for one, from every other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +79,20 @@ impl Identity {
         Ok(Identity::of(&Disk::numbered(self.dev, system)?))
     }
 
+    /// Whether the disk is not there any more, or is another one. One that is pulled out is gone a moment after the
+    /// first error that this gives, so that is waited for.
+    pub fn is_gone(&self, system: &System) -> bool {
+        let start = Instant::now();
+        loop {
+            match self.now(system) {
+                Err(DiskError::Gone { .. }) => return true,
+                Ok(now) if self.compare(&now).is_err() => return true,
+                Ok(_) if start.elapsed() < PATIENCE => sleep(PATIENCE / 20),
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+
     /// Whether `now` is the same disk.
     pub fn compare(&self, now: &Identity) -> Result<(), Changed> {
         let facts = [
@@ -106,6 +125,26 @@ fn said(fact: Option<impl fmt::Display>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::fixture::Machine;
+
+    #[test]
+    fn a_disk_that_was_pulled_out_is_gone() {
+        let mut machine = Machine::new();
+        machine.block(
+            "pci0000:00/usb1/1-1/host6/target6:0:0/6:0:0:0/block/sdb",
+            1 << 21,
+            &[],
+        );
+        let identity = Identity::of(&machine.disk("sdb"));
+        assert!(!identity.is_gone(machine.system()));
+        let other = Identity {
+            diskseq: Some(7),
+            ..identity.clone()
+        };
+        assert!(other.is_gone(machine.system()));
+        let empty = Machine::new();
+        assert!(identity.is_gone(empty.system()));
+    }
 
     type Change = fn(&mut Identity);
 

@@ -52,7 +52,7 @@ pub struct Contents {
 }
 
 /// What a superblock says.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     kind: Option<String>,
     label: Option<String>,
@@ -135,9 +135,17 @@ fn content(source: &Source, region: &Region) -> Content {
     }
 }
 
+/// Asks whom this build asks about a range of an open file.
+fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
+    #[cfg(feature = "blkid")]
+    return library(source, extent);
+    #[cfg(not(feature = "blkid"))]
+    return own(&Window::new(source, extent));
+}
+
 /// Asks libblkid's superblock chain about a range of an open file.
 #[cfg(feature = "blkid")]
-fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
+fn library(source: &Source, extent: Extent) -> Result<Found, String> {
     use blkid::prober::{ProbeState, Prober};
     use std::os::fd::AsRawFd;
 
@@ -178,15 +186,9 @@ fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
     run().map_err(|e| e.to_string())
 }
 
-/// Asks this program's own reading of superblocks about a range of an open file.
-#[cfg(not(feature = "blkid"))]
-fn identify(source: &Source, extent: Extent) -> Result<Found, String> {
-    superblock(&Window::new(source, extent))
-}
-
 /// What the program's own superblock reading answers.
-#[cfg(not(feature = "blkid"))]
-fn superblock(source: &dyn ReadAt) -> Result<Found, String> {
+#[cfg(any(test, not(feature = "blkid")))]
+fn own(source: &dyn ReadAt) -> Result<Found, String> {
     let found = crate::superblock::identify(source).map_err(|error| error.to_string())?;
     Ok(found.map_or_else(Found::default, |found| Found {
         kind: Some(found.kind.name().to_owned()),
@@ -255,6 +257,121 @@ mod tests {
         assert_eq!(contents.all[3].kind, None);
         assert_eq!(contents.all[4].kind, None);
         assert_eq!(contents.reasons(), []);
+    }
+
+    /// Asks both about the disk at `path`, alone, and as a partition is in a larger one.
+    #[cfg(feature = "blkid")]
+    fn both_say(path: &Path, dir: &Path, expected: &str, command: &str) {
+        let file = File::open(path).unwrap();
+        let size = Bytes(file.metadata().unwrap().len());
+        let source = Source::new(file, size);
+        let whole = region("whole", 0, size.0).extent;
+        let by_library = library(&source, whole).unwrap();
+        let by_us = own(&Window::new(&source, whole)).unwrap();
+        assert_eq!(by_library, by_us, "{command}");
+        assert_eq!(
+            by_us.kind.as_deref().unwrap_or_default(),
+            expected,
+            "{command}"
+        );
+        let moved = dir.join("moved");
+        let mut to = File::create(&moved).unwrap();
+        to.set_len(3 * MIB + size.0).unwrap();
+        std::io::Seek::seek(&mut to, std::io::SeekFrom::Start(MIB)).unwrap();
+        std::io::copy(&mut File::open(path).unwrap(), &mut to).unwrap();
+        let inner = region("inner", MIB, size.0).extent;
+        let source = Source::new(File::open(&moved).unwrap(), Bytes(3 * MIB) + size);
+        assert_eq!(library(&source, inner).unwrap(), by_library, "{command}");
+        assert_eq!(
+            own(&Window::new(&source, inner)).unwrap(),
+            by_us,
+            "{command}"
+        );
+    }
+
+    /// Builds with libblkid and without it tell users the same.
+    #[cfg(feature = "blkid")]
+    #[test]
+    fn the_library_and_the_own_reading_say_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = dir.path().join("content");
+        std::fs::create_dir(&content).unwrap();
+        std::fs::write(content.join("file"), vec![b'x'; 300_000]).unwrap();
+        let luks = |kind: &str| {
+            format!(
+                "echo secret | cryptsetup luksFormat -q --type {kind} --pbkdf pbkdf2 --pbkdf-force-iterations 1000 DISK -"
+            )
+        };
+        // What is expected is there so that two readings which see nothing are not the same.
+        let cases: [(u64, &str, &str); 25] = [
+            (0, "mkfs.btrfs -q -L 'a b' DISK", "btrfs"),
+            (0, "mkfs.ext4 -q -L overlay DISK", "ext4"),
+            (
+                0,
+                "mkfs.ext4 -q -b 1024 -O ^has_journal,^extent,^64bit,^metadata_csum,^huge_file,^flex_bg,^dir_nlink,^extra_isize DISK",
+                "ext2",
+            ),
+            (0, "mkfs.ext3 -q -L home DISK", "ext3"),
+            (0, "mkfs.ext2 -q DISK", "ext2"),
+            (300, "mkfs.xfs -q -L xfs DISK", "xfs"),
+            (4, "mkfs.vfat -F 12 -n TINY DISK", "vfat"),
+            (32, "mkfs.vfat -F 16 DISK", "vfat"),
+            (64, "mkfs.vfat -F 32 -n 'A STICK' DISK", "vfat"),
+            (64, "mkfs.vfat -F 32 -S 4096 -n LARGE DISK", "vfat"),
+            (0, "mkfs.exfat -L exfat DISK", "exfat"),
+            (0, "mkfs.f2fs -q -l 'a label' DISK", "f2fs"),
+            (0, "mkswap -q -L swapped DISK", "swap"),
+            (0, &luks("luks1"), "crypto_LUKS"),
+            (0, &luks("luks2 --label secret"), "crypto_LUKS"),
+            (
+                0,
+                "mksquashfs CONTENT DISK -noappend -quiet -no-progress",
+                "squashfs",
+            ),
+            (
+                0,
+                "mkfs.erofs --quiet -Llabel DISK CONTENT || mkfs.erofs --quiet DISK CONTENT",
+                "erofs",
+            ),
+            (
+                0,
+                "xorriso -as mkisofs -quiet -J -R -V 'Live_1.0 x' -o DISK CONTENT",
+                "iso9660",
+            ),
+            (
+                0,
+                "xorriso -as mkisofs -quiet -V LIVE -partition_offset 16 -o DISK CONTENT",
+                "iso9660",
+            ),
+            (0, "ISO grub2 DISK", "iso9660"),
+            (0, "ISO isolinux DISK", "iso9660"),
+            // What was here before shines through.
+            (
+                0,
+                "mkfs.vfat -F 32 -n OLD DISK && mkfs.ext4 -q -F -L new DISK",
+                "ext4",
+            ),
+            (0, "echo label: gpt | sfdisk -q DISK", ""),
+            (
+                0,
+                "dd if=/dev/urandom of=DISK bs=1M count=1 conv=notrunc status=none && dd if=/dev/zero of=DISK bs=64k count=1 conv=notrunc status=none",
+                "",
+            ),
+            (0, "true", ""),
+        ];
+        let iso = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/small-iso");
+        for (number, (mib, command, expected)) in cases.into_iter().enumerate() {
+            let path = dir.path().join(format!("{number}.disk"));
+            let mib = if mib == 0 { 128 } else { mib };
+            let command = command
+                .replace("DISK", path.to_str().unwrap())
+                .replace("CONTENT", content.to_str().unwrap())
+                .replace("ISO ", &format!("{iso} "));
+            File::create(&path).unwrap().set_len(mib * MIB).unwrap();
+            run("sh", &["-c", &command]);
+            both_say(&path, dir.path(), expected, &command);
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -16,13 +16,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::shown;
+use crate::programs::{BLOCKDEV, PARTX};
 
 /// Makes the kernel see the partitions on the disk at `path`; otherwise says why it does not.
 pub fn rescan(path: &Path) -> Result<(), String> {
     if is_loop_without_partitions(path) {
         return Ok(());
     }
-    let tries = [("blockdev", "--rereadpt"), ("partx", "--update")];
+    let tries = [(BLOCKDEV.name, "--rereadpt"), (PARTX.name, "--update")];
     let mut said = Vec::new();
     for (tool, option) in tries {
         match run(tool, option, path) {

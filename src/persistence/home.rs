@@ -90,6 +90,15 @@ impl Mechanism {
 pub const UNIT_DIRECTORY: &str = "etc/systemd/system";
 const WANTS: &str = "local-fs.target.wants";
 
+/// `home.mount` (systemd.mount(5)). It is pulled in, not required: a `/home` that fails must not take the boot with it.
+pub fn unit_text(what: &str, fs: FsKind, options: Option<&str>) -> String {
+    let options = options.map_or(String::new(), |options| format!("Options={options}\n"));
+    format!(
+        "[Unit]\nDescription=Persistent /home of this stick\nBefore=local-fs.target\n\n\
+         [Mount]\nWhat={what}\nWhere=/home\nType={fs}\n{options}"
+    )
+}
+
 /// `home.mount` and the link that pulls it in, below `upper`. `attributes` answers for a directory of the image, if
 /// it has one of that name.
 pub fn unit(
@@ -99,11 +108,7 @@ pub fn unit(
     attributes: &dyn Fn(&str) -> Option<Attributes>,
 ) -> Vec<Entry> {
     let (mut tree, last) = directories(upper, attributes);
-    // Pulled in, not required: a /home that fails must not take the boot with it.
-    let text = format!(
-        "[Unit]\nDescription=Persistent /home of this stick\nBefore=local-fs.target\n\n\
-         [Mount]\nWhat=/dev/disk/by-uuid/{uuid}\nWhere=/home\nType={fs}\n"
-    );
+    let text = unit_text(&format!("/dev/disk/by-uuid/{uuid}"), fs, None);
     tree.extend(wanted(upper, text, &last));
     tree
 }

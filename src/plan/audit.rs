@@ -31,9 +31,10 @@ use crate::persistence::tree::{Content, Entry};
 use crate::plan::encryption;
 use crate::plan::filesystem::Filesystem;
 use crate::plan::layout::Purpose;
-use crate::plan::{Plan, PlannedTarget, target};
+use crate::plan::{Plan, PlannedTarget, sprout, target};
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request};
+use crate::sprout::{Home, Sprout};
 use crate::table::GRAIN;
 use crate::units::{Bytes, Extent};
 
@@ -66,7 +67,9 @@ impl Plan {
             purposes.push(filesystem.purpose);
             filesystem.audit(host)?;
         }
-        Ok(())
+        self.sprout
+            .as_ref()
+            .map_or(Ok(()), |sprout| audit_sprout(sprout, self.image.size, host))
     }
 
     fn audit_image(&self) -> Result<(), Refusal> {
@@ -158,6 +161,14 @@ impl Plan {
             }
             places.push(filesystem.extent);
         }
+        let parts = self.sprout.iter().flat_map(|s| [&s.seed, &s.sprout]);
+        for part in parts {
+            let Extent { at, len } = part.extent;
+            if at.align_down(GRAIN) != at || len.align_down(Bytes::mib(1)) != len {
+                return no("the partitions of its sprout are not aligned");
+            }
+            places.push(part.extent);
+        }
         places.sort();
         let mut free = Bytes::ZERO;
         for place in places {
@@ -227,7 +238,7 @@ impl Filesystem {
         let top = top.filter(|_| what == Purpose::Overlay);
         let made = match &self.encryption {
             Some(_) if what == Purpose::Home => {
-                host.need("cryptsetup", "cryptsetup", "encrypt /home")?;
+                encryption::need(host)?;
                 if self.extent.len < encryption::smallest(self.kind) {
                     return no("its encrypted /home has no room for a filesystem");
                 }
@@ -251,6 +262,34 @@ impl Filesystem {
         }
         audit_tree(&self.tree, self.kind)
             .or_else(|why| no(format!("{why} in the tree of its {what} filesystem")))
+    }
+}
+
+/// What is mounted as root lies inside the image, and no name is taken for something else.
+fn audit_sprout(sprout: &Sprout, image: Bytes, host: &Host) -> Result<(), Refusal> {
+    sprout::need(&sprout.source, host)?;
+    let Extent { at, len } = sprout.source.extent;
+    if at.checked_add(len).is_none_or(|end| end > image) {
+        return no("the root image of its seed is not inside the image");
+    }
+    if let Some((path, _)) = &sprout.source.nested
+        && !path.split('/').all(is_plain)
+    {
+        return no("the root image of its seed is in a place that is none");
+    }
+    for part in [&sprout.seed, &sprout.sprout] {
+        if part.label.len() > 64 || !is_plain(&part.label) {
+            return no("the labels of its sprout are none");
+        }
+        if part.extent.len < Bytes::mib(64) {
+            return no("the partitions of its sprout are too small");
+        }
+    }
+    match &sprout.home {
+        Home::Partition { uuid, .. } if !is_plain(uuid) => {
+            no("the /home of its sprout is no filesystem")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -54,22 +54,97 @@ pub struct BootPlan {
     /// How the menus wait, where that changes.
     #[serde(default, skip_serializing_if = "Pause::is_none")]
     pub pause: Pause,
+    /// The word that takes the place of `root=live:…`.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// The file that became an initrd with a udev rule.
+    #[serde(default)]
+    pub initrd: Option<String>,
     /// The edited menus.
     pub files: Vec<EditedFile>,
     /// The media check.
     pub media_check: MediaCheck,
 }
 
-/// Adds the arguments to every menu that firmware comes to, and makes it wait as it shall.
+/// Files that images carry and that nothing on a stick reads, in the order in which they are given up: GRUB's
+/// configuration under the name that 32-bit Macs looked for (lorax, `share/live/efi.tmpl`), the one for starting the ISO
+/// from a file (kiwi), what isolinux would show on a key that no menu names, texts for people.
+const UNREAD: [&str; 12] = [
+    "/EFI/BOOT/BOOT.conf",
+    "/boot/grub2/loopback.cfg",
+    "/boot/grub/loopback.cfg",
+    "/isolinux/grub.conf",
+    "/isolinux/boot.msg",
+    "/isolinux/TRANS.TBL",
+    "/Fedora-Legal-README.txt",
+    "/README.txt",
+    "/README",
+    "/EULA",
+    "/LICENSE",
+    "/GPL",
+];
+
+/// Puts `contents` into a file of the image that nothing reads on a stick, where every loader can read it; gives the
+/// file's path. A file that is too small is moved to free blocks, which are added to `moved`.
+pub fn carry(
+    image: &Image,
+    draft: &mut Draft<'_>,
+    contents: &[u8],
+    moved: &mut Vec<Extent>,
+) -> Result<String, Refusal> {
+    let len = Bytes(contents.len() as u64);
+    // isolinux names files of its own directory without it.
+    let mentioned = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        image
+            .configs
+            .iter()
+            .any(|config| config.text.contains(name))
+    };
+    let files = || {
+        let files = UNREAD.iter().filter_map(|path| image.iso.file(path));
+        files.filter(|file| !mentioned(&file.path))
+    };
+    for file in files().filter(|file| image.iso.fits(file, len)) {
+        if image.iso.replace(draft, file, contents).is_ok() {
+            return Ok(file.path.clone());
+        }
+    }
+    for file in files() {
+        let Ok(place) = free_place(image, len, moved) else {
+            break;
+        };
+        let Ok(block) = u32::try_from(place.at.0 / 2048) else {
+            break;
+        };
+        if image
+            .iso
+            .relocate(draft, file, Block(block), contents)
+            .is_ok()
+        {
+            moved.push(place);
+            return Ok(file.path.clone());
+        }
+    }
+    Err(Refusal::Impossible {
+        what: "a sprout",
+        why: format!(
+            "its loaders have to load one more file of {len} bytes, and the image has no file that could give way to it"
+        ),
+        instead: "use --persistence overlay".into(),
+    })
+}
+
+/// Adds the arguments to every menu that firmware comes to, and makes it wait as it shall. `moved` is where files were
+/// moved to, which nothing in the image shows.
 pub fn edit(
     image: &Image,
     draft: &mut Draft<'_>,
     arguments: &Arguments,
     pause: &Pause,
+    mut moved: Vec<Extent>,
 ) -> Result<Vec<EditedFile>, Refusal> {
     let mut edited = Vec::new();
-    // Where files were moved to, which nothing in the image shows.
-    let mut moved = Vec::new();
     for config in image.configs.iter().filter(|config| config.is_read()) {
         edited.push(edit_one(
             image, draft, config, arguments, pause, &mut moved,

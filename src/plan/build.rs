@@ -15,17 +15,19 @@ use crate::persistence::encrypted_home;
 use crate::persistence::home::{self, Mechanism};
 use crate::persistence::overlay::Needs;
 use crate::persistence::tree::{Attributes, Entry};
-use crate::plan::boot::{BootPlan, MediaCheck, edit, media_check};
+use crate::plan::boot::{BootPlan, MediaCheck, carry, edit, media_check};
 use crate::plan::encryption::{self, Encryption};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
+use crate::plan::making::Making;
 use crate::plan::record::PlannedRecord;
-use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget};
+use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget, sprout};
 use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
-use crate::request::{FsKind, Request, Wanted};
+use crate::request::{self, FsKind, Request, Size, Wanted};
+use crate::sprout::{Home, Part, Source, Sprout, room, rule};
 use crate::table::{NewPartition, Use};
 use crate::units::{Block, Bytes};
 
@@ -81,6 +83,8 @@ struct Planner<'a> {
 struct Persistence {
     wanted: Vec<(Purpose, Wanted, FsKind)>,
     mechanism: Option<Mechanism>,
+    /// What a seed is made from, where there is to be one.
+    seed: Option<Source>,
     notes: Vec<String>,
 }
 
@@ -99,6 +103,8 @@ impl Planner<'_> {
         }
         let ids = Ids::new(request.seed.as_deref());
         let mut filesystems = Vec::new();
+        let mut parts = Vec::new();
+        let mut sprout = None;
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
@@ -129,11 +135,26 @@ impl Planner<'_> {
                 let at = first + i;
                 let number = added.numbers.get(at).copied().unwrap_or_default();
                 let partuuid = added.partuuids.get(at).cloned().unwrap_or_default();
-                filesystems.push(self.filesystem(slot, kind, number, partuuid, &ids)?);
+                if let Purpose::Seed | Purpose::Sprout = slot.what {
+                    parts.push(Part {
+                        number,
+                        extent: slot.extent,
+                        partuuid,
+                        label: sprout::label(&slot.what.to_string(), &ids),
+                    });
+                } else {
+                    filesystems.push(self.filesystem(slot, kind, number, partuuid, &ids)?);
+                }
             }
             arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;
+            if let (Some(source), [seed, grown]) = (persistence.seed, parts.as_slice()) {
+                sprout = Some(self.sprout(source, seed, grown, &filesystems, &ids));
+            }
         }
-        let boot = self.boot(&mut draft, arguments)?;
+        if let Some(sprout) = &sprout {
+            arguments.extend(sprout.arguments());
+        }
+        let boot = self.boot(&mut draft, arguments, sprout.as_ref())?;
         let mut patches = draft.patches().map_err(|error| self.damaged(&error))?;
         let mut media_sum = None;
         if boot.media_check == MediaCheck::Reimplanted {
@@ -142,16 +163,9 @@ impl Planner<'_> {
             let covered = blocks.ok().zip(image.media_check.clone());
             media_sum = covered.map(|(volume, published)| Covered { volume, published });
         }
-        if record
-            .as_ref()
-            .is_some_and(|record| !record.fits(&patches, &behind, &filesystems))
-        {
-            return Err(Refusal::Impossible {
-                what: "the record on the stick",
-                why: "so many ranges of this image would change that it has no room for them"
-                    .into(),
-                instead: "write the image as it is".into(),
-            });
+        let making = Making::of(&filesystems, sprout.as_ref());
+        if let Some(record) = &record {
+            record.need(&patches, &behind, &making.text())?;
         }
         Ok(Plan {
             image: PlannedImage {
@@ -170,9 +184,38 @@ impl Planner<'_> {
             behind,
             record,
             filesystems,
+            sprout,
             boot,
             notes,
         })
+    }
+
+    /// The plan for a seed and a sprout in these partitions.
+    fn sprout(
+        &self,
+        source: Source,
+        seed: &Part,
+        grown: &Part,
+        filesystems: &[Filesystem],
+        ids: &Ids,
+    ) -> Sprout {
+        let known = |path: &str| self.image.tree.as_ref()?.directories.get(path);
+        let partition = filesystems.iter().find(|fs| fs.purpose == Purpose::Home);
+        Sprout {
+            source,
+            seed: seed.clone(),
+            seed_uuid: ids.uuid("seed filesystem"),
+            checksum: self.request.csum,
+            sprout: grown.clone(),
+            home: match partition {
+                Some(filesystem) => Home::Partition {
+                    uuid: filesystem.uuid.to_string(),
+                    fs: filesystem.kind,
+                },
+                None if known("home").is_some() => Home::Subvolume,
+                None => Home::Root,
+            },
+        }
     }
 
     /// Sticks are probed unless that is not wanted, other disks if it is.
@@ -225,7 +268,33 @@ impl Planner<'_> {
             .into_iter()
             .filter(|kind| initrd.filesystems.contains(kind.name()))
             .collect();
-        if let Some(wanted) = request.overlay {
+        let sprouts = request.persistence.map_or_else(
+            || {
+                request.overlay.is_some_and(|overlay| overlay.fs.is_none())
+                    && !request.encrypt_home
+                    && sprout::by_default(image, self.host)
+            },
+            |how| how == request::Persistence::Sprout,
+        );
+        if let Some(wanted) = request.overlay.filter(|_| sprouts) {
+            let source = sprout::source(image)?;
+            sprout::need(&source, self.host)?;
+            let compression = image
+                .root
+                .as_ref()
+                .and_then(|root| root.compression.as_deref());
+            let seed = Wanted {
+                size: Size::Fixed(room::seed(source.extent, compression)),
+                fs: None,
+            };
+            persistence
+                .wanted
+                .push((Purpose::Seed, seed, FsKind::Btrfs));
+            persistence
+                .wanted
+                .push((Purpose::Sprout, wanted, FsKind::Btrfs));
+            persistence.seed = Some(source);
+        } else if let Some(wanted) = request.overlay {
             if let Some(why) = self.needs(&Attributes::plain(0o755))?.obstacle() {
                 return Err(Refusal::Impossible {
                     what: "the overlay",
@@ -245,13 +314,20 @@ impl Planner<'_> {
                 livesys: tree.is_some_and(|tree| tree.livesys),
                 attributes: tree.is_some_and(|tree| tree.unread.is_none()),
             };
-            let mechanism = facts.mechanism().map_err(|why| Refusal::Impossible {
+            let mechanism = if persistence.seed.is_some() {
+                // The sprout has room for the unit, and says so itself.
+                Ok(Mechanism::Unit)
+            } else {
+                facts.mechanism()
+            };
+            let mechanism = mechanism.map_err(|why| Refusal::Impossible {
                 what: "a persistent /home without an overlay",
                 why,
                 instead: "add --overlay-size-mb, in which /home can be entered".into(),
             })?;
             if request.encrypt_home {
-                encryption::possible(image, request.overlay.is_some(), self.host)?;
+                let sprout = persistence.seed.is_some();
+                encryption::possible(image, request.overlay.is_some(), sprout, self.host)?;
             }
             let kind = choose("/home", wanted, &mountable)?;
             self.host.need_filesystem_programs(kind, "home")?;
@@ -309,6 +385,8 @@ impl Planner<'_> {
                 size: wanted.size,
                 smallest: match what {
                     Purpose::Home if self.request.encrypt_home => encryption::smallest(*kind),
+                    Purpose::Seed => room::SMALLEST_SEED,
+                    Purpose::Sprout => room::SMALLEST_SPROUT,
                     _ => kind.smallest(),
                 },
             })
@@ -330,7 +408,7 @@ impl Planner<'_> {
         let root = Attributes::plain(0o755);
         let (top, prefix) = match slot.what {
             Purpose::Overlay => (Some(self.needs(&root)?.top()), "ovl"),
-            Purpose::Home => (None, "home"),
+            Purpose::Home | Purpose::Seed | Purpose::Sprout => (None, "home"),
         };
         // Twelve characters are what XFS has room for.
         let label: String = format!("{prefix}-{short}").chars().take(12).collect();
@@ -394,6 +472,8 @@ impl Planner<'_> {
                         });
                     }
                 }
+                // A seed and a sprout are no filesystems of this list.
+                Purpose::Seed | Purpose::Sprout => {}
                 Purpose::Home => {
                     let top = known("home").unwrap_or_else(|| Attributes::plain(0o755));
                     filesystem.tree = vec![Entry::directory("", top)];
@@ -411,19 +491,34 @@ impl Planner<'_> {
         Ok(arguments)
     }
 
-    fn boot(&self, draft: &mut Draft<'_>, arguments: Vec<String>) -> Result<BootPlan, Refusal> {
+    fn boot(
+        &self,
+        draft: &mut Draft<'_>,
+        arguments: Vec<String>,
+        sprout: Option<&Sprout>,
+    ) -> Result<BootPlan, Refusal> {
         let Planner { request, image, .. } = *self;
         self.pause()?;
         let extra = request.extra_arguments.clone();
+        let root = sprout.map(Sprout::root_argument);
+        let mut moved = Vec::new();
+        let initrd = match sprout {
+            None => None,
+            Some(sprout) => {
+                let archive = rule::initrd(&sprout.sprout.label, sprout.seed_uuid);
+                Some(carry(image, draft, &archive, &mut moved)?)
+            }
+        };
         let files = if arguments.is_empty() && extra.is_empty() && request.pause.is_none() {
             Vec::new()
         } else {
             let wanted = Arguments {
                 persistence: arguments.clone(),
                 extra: extra.clone(),
-                replace_root: None,
+                replace_root: root.clone(),
+                initrd: initrd.clone(),
             };
-            edit(image, draft, &wanted, &request.pause)?
+            edit(image, draft, &wanted, &request.pause, moved)?
         };
         let mut firmware = Vec::new();
         if image.table.boots_bios() {
@@ -437,6 +532,8 @@ impl Planner<'_> {
             arguments,
             extra,
             pause: request.pause,
+            root,
+            initrd,
             files,
             media_check: media_check(image, draft)?,
         })

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::host::Host;
 use crate::image::Image;
 use crate::plan::filesystem::{Backing, Filling, Making};
+use crate::programs::CRYPTSETUP;
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 use crate::units::Bytes;
@@ -28,7 +29,7 @@ pub const PASSES: u32 = 4;
 /// Threads that may share the work.
 pub const LANES: u32 = 4;
 /// The first cryptsetup that has all options that are used (`--volume-key-file`, cryptsetup 2.4.0 release notes).
-const CRYPTSETUP: (u32, u32) = (2, 4);
+const OLDEST: (u32, u32) = (2, 4);
 
 /// How a filesystem is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub struct Encryption {
 }
 
 /// Whether an encrypted `/home` of this image can be made here, and opened there.
-pub fn possible(image: &Image, overlay: bool, host: &Host) -> Result<(), Refusal> {
+pub fn possible(image: &Image, overlay: bool, sprout: bool, host: &Host) -> Result<(), Refusal> {
     let refuse = |why: String, instead: &str| {
         Err(Refusal::Impossible {
             what: "an encrypted /home",
@@ -47,6 +48,12 @@ pub fn possible(image: &Image, overlay: bool, host: &Host) -> Result<(), Refusal
         })
     };
     let plain = "leave out --home-encrypt";
+    if sprout {
+        return refuse(
+            "what asks for the passphrase at boot lies in an overlay, and a sprout has none".into(),
+            "use --persistence overlay, or leave out --home-encrypt",
+        );
+    }
     if !overlay {
         return refuse(
             "what asks for the passphrase at boot lies in the overlay, and none is made".into(),
@@ -67,17 +74,19 @@ pub fn possible(image: &Image, overlay: bool, host: &Host) -> Result<(), Refusal
         let missing = unlocking.missing.join(", ");
         return refuse(format!("to open it the image lacks {missing}"), plain);
     }
-    host.need(
-        "cryptsetup",
-        "cryptsetup (in Debian cryptsetup-bin)",
-        "encrypt /home",
-    )?;
-    if host.cryptsetup.is_some_and(|version| version < CRYPTSETUP) {
+    need(host)?;
+    if host.cryptsetup.is_some_and(|version| version < OLDEST) {
         return Err(Refusal::Host(format!(
             "encrypting /home takes cryptsetup {}.{} or later; install that, or leave out --home-encrypt",
-            CRYPTSETUP.0, CRYPTSETUP.1
+            OLDEST.0, OLDEST.1
         )));
     }
+    Ok(())
+}
+
+/// Refuses a machine without cryptsetup.
+pub fn need(host: &Host) -> Result<(), Refusal> {
+    host.need(CRYPTSETUP.name, CRYPTSETUP.package, "encrypt /home")?;
     Ok(())
 }
 

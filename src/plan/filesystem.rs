@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::persistence::tree::Entry;
 use crate::plan::encryption::{self, Encryption};
 use crate::plan::layout::Purpose;
+use crate::programs::{FIND, LOSETUP, MOUNT, UMOUNT, UNSHARE};
 use crate::refusal::Refusal;
 use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
@@ -90,10 +91,14 @@ impl Filesystem {
         subvolume: Option<&str>,
         host: &Host,
     ) -> Result<Making, Refusal> {
-        let backing = if file && (!host.loop_devices || host.program("losetup").is_none()) {
+        let backing = if file && (!host.loop_devices || host.program(LOSETUP.name).is_none()) {
             Backing::Scratch
         } else if host.loop_devices {
-            host.need("losetup", "util-linux", "make a filesystem on the target")?;
+            host.need(
+                LOSETUP.name,
+                LOSETUP.package,
+                "make a filesystem on the target",
+            )?;
             Backing::Loop
         } else {
             return Err(Refusal::Host(
@@ -109,13 +114,8 @@ impl Filesystem {
             Filling::Mkfs
         };
         if filling == Filling::Mount {
-            for (program, package) in [
-                ("unshare", "util-linux"),
-                ("mount", "util-linux or mount"),
-                ("umount", "util-linux or mount"),
-                ("find", "findutils"),
-            ] {
-                host.need(program, package, "fill a filesystem")?;
+            for program in [UNSHARE, MOUNT, UMOUNT, FIND] {
+                host.need(program.name, program.package, "fill a filesystem")?;
             }
         }
         if filling == Filling::Mkfs && !host.user_namespaces {

@@ -25,6 +25,10 @@ const SIZE_GRAIN: Bytes = Bytes::mib(1);
 pub enum Purpose {
     /// What the live system remembers of itself.
     Overlay,
+    /// The image's root, as a btrfs that others grow from.
+    Seed,
+    /// What the live system remembers of itself, grown from the seed.
+    Sprout,
     /// People's files.
     Home,
 }
@@ -33,6 +37,8 @@ impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Purpose::Overlay => "overlay",
+            Purpose::Seed => "seed",
+            Purpose::Sprout => "sprout",
             Purpose::Home => "home",
         })
     }

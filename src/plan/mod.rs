@@ -10,8 +10,10 @@ pub mod encryption;
 pub mod filesystem;
 pub mod ids;
 pub mod layout;
+pub mod making;
 pub mod record;
 mod show;
+pub mod sprout;
 pub mod target;
 
 use std::path::PathBuf;
@@ -30,6 +32,7 @@ use crate::plan::boot::BootPlan;
 use crate::plan::filesystem::Filesystem;
 use crate::plan::record::PlannedRecord;
 use crate::published::Published;
+use crate::sprout::Sprout;
 use crate::units::{Block, Bytes, MIB};
 
 /// The target as the plan saw it.
@@ -114,6 +117,8 @@ pub struct Plan {
     pub record: Option<PlannedRecord>,
     /// The filesystems behind the image, in order.
     pub filesystems: Vec<Filesystem>,
+    /// The seed and the sprout that grows from it, where there are to be.
+    pub sprout: Option<Sprout>,
     /// How the stick will start.
     pub boot: BootPlan,
     /// What else a user should know before saying yes.
@@ -161,6 +166,24 @@ impl Plan {
                 size - head + behind,
             ),
         ]);
+        if let Some(sprout) = &self.sprout {
+            let len = sprout.seed.extent.len;
+            steps.push(step(
+                format!("make the seed from the image's root ({})", sprout.source),
+                Work::Seed,
+                len,
+            ));
+            steps.push(step(
+                "compare the seed with the image's root, file by file".into(),
+                Work::Compare,
+                len,
+            ));
+            steps.push(step(
+                "grow the sprout from the seed".into(),
+                Work::Sprout,
+                Bytes::mib(16),
+            ));
+        }
         for (partition, filesystem) in self.filesystems.iter().enumerate() {
             steps.push(step(
                 format!(

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::patch::Patch;
 use crate::plan::Behind;
-use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::record::{CHUNK, place};
+use crate::refusal::Refusal;
 use crate::table::{NewPartition, Space, Table, TableError, Use};
 use crate::units::{Bytes, Extent};
 
@@ -83,12 +83,19 @@ impl PlannedRecord {
         Ok((record, space))
     }
 
-    /// Whether the record of these changes and filesystems will fit: everything in it that can be long.
-    pub fn fits(&self, patches: &[Patch], behind: &[Behind], filesystems: &[Filesystem]) -> bool {
+    /// Refuses changes and partitions whose record would not fit: everything in it that can be long is counted.
+    pub fn need(&self, patches: &[Patch], behind: &[Behind], making: &str) -> Result<(), Refusal> {
         let patches = patches.iter().map(|patch| 2 * patch.before.len() + 512);
         let behind = behind.iter().map(|behind| behind.bytes.len() + 128);
         let long: usize = patches.chain(behind).sum();
         // Texts and the files of the system partition have a quarter of it for themselves.
-        Bytes((long + 512 * filesystems.len()) as u64) <= Bytes(TEXTS.0 / 4 * 3)
+        if Bytes((long + 2048 + making.len()) as u64) <= Bytes(TEXTS.0 / 4 * 3) {
+            return Ok(());
+        }
+        Err(Refusal::Impossible {
+            what: "the record on the stick",
+            why: "so many ranges of this image would change that it has no room for them".into(),
+            instead: "write the image as it is".into(),
+        })
     }
 }

@@ -15,6 +15,7 @@ use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::plan::record::PlannedRecord;
 use crate::plan::{Plan, PlannedTarget};
 use crate::published::Published;
+use crate::sprout::{Home, Sprout};
 use crate::units::Extent;
 
 /// How much of a change a line shows.
@@ -43,6 +44,9 @@ impl Display for Plan {
         }
         for filesystem in &self.filesystems {
             show_filesystem(f, filesystem)?;
+        }
+        if let Some(sprout) = &self.sprout {
+            show_sprout(f, sprout)?;
         }
         boot(f, self)?;
         for note in &self.notes {
@@ -227,6 +231,35 @@ fn show_encryption(f: &mut Formatter<'_>, encryption: &Encryption) -> fmt::Resul
     )
 }
 
+fn show_sprout(f: &mut Formatter<'_>, sprout: &Sprout) -> fmt::Result {
+    let parts = [("seed", &sprout.seed), ("sprout", &sprout.sprout)];
+    for (what, part) in parts {
+        writeln!(
+            f,
+            "{what:<10} partition {}, {} at byte {}: btrfs ({}, zstd)",
+            part.number,
+            part.extent.len.binary(),
+            part.extent.at.grouped(),
+            sprout.checksum
+        )?;
+        writeln!(f, "           label {}", part.label)?;
+        if what == "seed" {
+            writeln!(f, "           UUID {}", sprout.seed_uuid)?;
+            writeln!(
+                f,
+                "           the image's root ({}), copied and compared; read-only for ever",
+                sprout.source
+            )?;
+        }
+    }
+    let home = match &sprout.home {
+        Home::Subvolume => "in a subvolume of its own",
+        Home::Partition { .. } => "on a partition of its own",
+        Home::Root => "in the root",
+    };
+    writeln!(f, "           every change to the root; /home is {home}")
+}
+
 fn show_entry(f: &mut Formatter<'_>, filesystem: &Filesystem, entry: &Entry) -> fmt::Result {
     let subvolume = filesystem.subvolume.as_deref() == Some(entry.path.as_str());
     let what = match &entry.content {
@@ -261,6 +294,13 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
     }
     if let Some(wait) = boot.pause.describe() {
         writeln!(f, "           the menu {wait}")?;
+    }
+    if let (Some(root), Some(initrd)) = (&boot.root, &boot.initrd) {
+        writeln!(f, "           {root} takes the place of root=live:…")?;
+        writeln!(
+            f,
+            "           {initrd} becomes an initrd with a udev rule for the sprout"
+        )?;
     }
     for file in &boot.files {
         writeln!(

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::programs::GPGV;
 use crate::published::keys::Keys;
 use crate::published::tame;
 
@@ -154,7 +155,7 @@ pub enum Signed<'a> {
 
 /// Judges a signature. Of a clear-signed file with a good one the signed text comes too.
 pub fn judge(signed: Signed<'_>, keys: &Keys) -> Result<(Signature, Option<Vec<u8>>), Bad> {
-    let Some(gpgv) = found("gpgv") else {
+    let Some(gpgv) = found(GPGV.name) else {
         let why = "gpgv was not found; install the package gpgv".into();
         return Ok((Signature::Unchecked { why }, None));
     };

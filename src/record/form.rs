@@ -29,8 +29,9 @@ use crate::units::{Bytes, Extent, MIB};
 pub const MAGIC: &[u8; 16] = b"LIVESTICK-RECORD";
 /// What this program reads and writes.
 pub const MAJOR: u16 = 1;
-/// What this program writes; it reads every minor version of its major one.
-pub const MINOR: u16 = 0;
+/// What this program writes where there is something to say that 1.0 could not; it reads every minor version of its
+/// major one.
+pub const MINOR: u16 = 1;
 /// How long a header is.
 pub const HEADER: usize = 128;
 /// A header may grow, to this at most.
@@ -164,6 +165,12 @@ pub fn encode(record: &Record, here: Bytes, other: Bytes) -> Vec<u8> {
                 .text(&part.partuuid)
         }),
     );
+    let minor = if record.making.is_empty() {
+        0
+    } else {
+        section(b"MADE", Writer::default().text(&record.making));
+        MINOR
+    };
     section(
         b"ESPF",
         Writer::list(&record.esp, |w, file| {
@@ -185,7 +192,7 @@ pub fn encode(record: &Record, here: Bytes, other: Bytes) -> Vec<u8> {
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, MAGIC);
     put(field::MAJOR, &MAJOR.to_le_bytes());
-    put(field::MINOR, &MINOR.to_le_bytes());
+    put(field::MINOR, &minor.to_le_bytes());
     put(field::HEADER, &count(HEADER).to_le_bytes());
     put(field::GENERATION, &record.generation.to_le_bytes());
     put(field::LENGTH, &length.to_le_bytes());
@@ -276,13 +283,14 @@ fn damaged(at: usize, why: impl Into<String>) -> FormError {
 }
 
 /// The tags of the sections, in the order in which they are written.
-const TAGS: [&[u8; 4]; 10] = [
+const TAGS: [&[u8; 4]; 11] = [
     b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
+    b"MADE",
 ];
 
 /// The payloads of the sections that are known, in the order of [`TAGS`], in whatever order they stand.
-fn payloads<'a>(body: &'a [u8], header: &Header) -> Result<[Option<Reader<'a>>; 10], FormError> {
-    let mut found = [const { None }; 10];
+fn payloads<'a>(body: &'a [u8], header: &Header) -> Result<[Option<Reader<'a>>; 11], FormError> {
+    let mut found = [const { None }; 11];
     let mut all = Reader::new(body, header.header);
     for _ in 0..header.sections {
         let at = all.at;
@@ -310,7 +318,13 @@ fn payloads<'a>(body: &'a [u8], header: &Header) -> Result<[Option<Reader<'a>>; 
 
 /// The record in the sections.
 fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
-    let mut next = payloads(body, header)?.into_iter().zip(TAGS);
+    let mut payloads = payloads(body, header)?;
+    // What form 1.0 did not have.
+    let making = match payloads.last_mut().and_then(Option::take) {
+        Some(reader) => reader.whole(Reader::text)?,
+        None => String::new(),
+    };
+    let mut next = payloads.into_iter().zip(TAGS);
     let mut section = || match next.next() {
         Some((Some(reader), _)) => Ok(reader),
         Some((None, tag)) => Err(damaged(
@@ -347,6 +361,7 @@ fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
         changes,
         kept,
         parts,
+        making,
         esp,
         chunks,
     })
@@ -458,9 +473,13 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
     for kept in &record.kept {
         let (at, len) = (kept.at, Bytes(kept.bytes.len() as u64));
         let fits = inside(at, kept.bytes.len(), record.medium);
-        if at < size || !fits || (Extent { at, len }).overlaps(region) {
+        let kept = Extent { at, len };
+        // A repair writes it: never over what somebody saved.
+        let of_others = record.parts.iter().map(|part| part.extent);
+        let taken = of_others.chain([region]).any(|other| kept.overlaps(other));
+        if at < size || !fits || taken {
             return wrong(
-                "what the partition table keeps is not behind the image, or in the record's region",
+                "what the partition table keeps is not behind the image, or in the record's region or a partition",
             );
         }
     }

@@ -92,7 +92,7 @@ pub struct Kept {
 /// A partition with a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// "overlay" or "home".
+    /// "overlay", "home", "seed" or "sprout".
     pub purpose: String,
     /// Its number, as the kernel counts; 0 where it has none.
     pub number: u32,
@@ -139,6 +139,8 @@ pub struct Record {
     pub kept: Vec<Kept>,
     /// The partitions behind the image.
     pub parts: Vec<Part>,
+    /// How these partitions were made, as JSON ([`crate::plan::making::Making`]); empty where nobody said.
+    pub making: String,
     /// The files of the EFI system partition.
     pub esp: Vec<EspFile>,
     /// [`tree::leaf`] of each [`CHUNK`] of the image's range, as written.

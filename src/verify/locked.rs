@@ -48,7 +48,7 @@ pub fn all(subject: &Subject) -> Vec<Locked> {
     let Ok(table) = Table::read(&subject.medium) else {
         return Vec::new();
     };
-    let from = subject.extent(None).end();
+    let from = subject.volume().unwrap_or_default();
     let behind = table.partitions().iter().filter(|p| p.extent.at >= from);
     let locked = behind.filter(|partition| {
         let window = Window::new(&subject.medium, partition.extent);

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use livestick::doctor::{About, Checkup, Finding};
 use livestick::event::{Event, Task as Purpose};
 use livestick::published::Published;
 use livestick::report::{Exit, Failure, StickState};
@@ -16,7 +17,7 @@ use livestick::ui::tui::keys::Cmd;
 use livestick::ui::tui::known::{Compared, Digest};
 use livestick::ui::tui::screens::draw;
 use livestick::ui::tui::state::State;
-use livestick::ui::tui::work::Message;
+use livestick::ui::tui::work::{Message, Task};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -413,4 +414,42 @@ fn a_window_that_is_too_small_says_so_and_nothing_panics_in_any() {
             }
         }
     }
+}
+
+#[test]
+fn the_help_says_what_the_machine_lacks() {
+    let finding = |what: &str, needed| Finding {
+        what: what.into(),
+        about: About::Program,
+        there: false,
+        needed,
+        detail: None,
+        cost: "no overlay and no /home on btrfs".into(),
+        package: None,
+    };
+    let mut way = Way::to_image();
+    assert!(matches!(way.press(Cmd::Help)[..], [Task::Examine]));
+    let before = characters(&drawn(&way.state, ASCII, (80, 24)));
+    assert!(!before.contains("Missing here"), "{before}");
+    let mut checkup = Checkup {
+        ready: false,
+        findings: vec![finding("gpgv", false), finding("mkfs.btrfs", true)],
+    };
+    way.hear(Message::Examined(Box::new(checkup.clone())));
+    let text = characters(&drawn(&way.state, ASCII, (80, 24)));
+    for words in [
+        "Missing here: mkfs.btrfs. Without it: no overlay and no /home",
+        "Missing here, and not needed: gpgv",
+        "`livestick doctor` tells",
+    ] {
+        assert!(text.contains(words), "no {words:?} in\n{text}");
+    }
+    checkup.findings.clear();
+    checkup.ready = true;
+    way.hear(Message::Examined(Box::new(checkup)));
+    let text = characters(&drawn(&way.state, ASCII, (80, 24)));
+    assert!(text.contains("This machine has all that"), "{text}");
+    // It was looked at once.
+    way.press(Cmd::Back);
+    assert!(way.press(Cmd::Help).is_empty());
 }

@@ -54,6 +54,7 @@ pub(crate) fn made_up(chunks: u64, generation: u64) -> Record {
             what: "the table's backup".into(),
         }],
         parts: vec![part],
+        making: r#"{"filesystems":[]}"#.into(),
         esp: vec![EspFile {
             path: "/EFI/BOOT/grub.cfg".into(),
             size: Bytes(4711),
@@ -113,6 +114,7 @@ fn what_is_written_is_what_is_read() {
     record.changes.clear();
     record.kept.clear();
     record.parts.clear();
+    record.making.clear();
     record.esp.clear();
     assert_eq!(decode(&copy(&record)).unwrap().1, record);
 }
@@ -204,6 +206,11 @@ fn a_record_that_contradicts_itself_is_refused() {
         ("its region", |r| r.medium = r.region.at + Bytes::mib(1)),
         ("keeps", |r| r.kept[0].at = Bytes(0)),
         ("keeps", |r| r.kept[0].at = r.medium),
+        ("keeps", |r| r.kept[0].at = r.parts[0].extent.at),
+        ("keeps", |r| {
+            let len = r.kept[0].bytes.len() as u64;
+            r.kept[0].at = r.parts[0].extent.at - Bytes(len) + Bytes(1);
+        }),
         ("keeps", |r| r.kept[0].at = Bytes(u64::MAX)),
         ("keeps", |r| r.kept[0].at = r.region.at + Bytes::mib(1)),
         ("partition", |r| r.parts[0].extent.at = Bytes(512)),

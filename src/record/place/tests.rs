@@ -329,7 +329,7 @@ fn damaged_and_newer_copies_are_named() {
     let [first, second] = places(record.region);
     medium.bytes.borrow_mut()[first.index().unwrap() + 16] = 2;
     let found = the_one(search(&medium, false));
-    assert_eq!(found.copies[0].condition, Condition::Newer(2, 0));
+    assert_eq!(found.copies[0].condition, Condition::Newer(2, form::MINOR));
     assert_eq!(found.copies[1].condition, Condition::Good(1));
     medium.bytes.borrow_mut()[second.index().unwrap() + 500] ^= 1;
     let Search::Unreadable(copies) = search(&medium, true) else {

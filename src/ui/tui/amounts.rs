@@ -9,7 +9,7 @@ use crate::plan::encryption;
 use crate::plan::layout::Purpose;
 use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
 use crate::plan::record::PlannedRecord;
-use crate::request::{FsKind, Request, Size, Wanted};
+use crate::request::{FsKind, Persistence, Request, Size, Wanted};
 use crate::table::{GRAIN, Space};
 use crate::units::{Bytes, GIB};
 
@@ -123,14 +123,14 @@ impl Amounts {
     /// Part `what`.
     pub fn part(&self, what: Purpose) -> Part {
         match what {
-            Purpose::Overlay => self.overlay,
+            Purpose::Overlay | Purpose::Seed | Purpose::Sprout => self.overlay,
             Purpose::Home => self.home,
         }
     }
 
     fn part_mut(&mut self, what: Purpose) -> &mut Part {
         match what {
-            Purpose::Overlay => &mut self.overlay,
+            Purpose::Overlay | Purpose::Seed | Purpose::Sprout => &mut self.overlay,
             Purpose::Home => &mut self.home,
         }
     }
@@ -367,7 +367,7 @@ impl Amounts {
     /// `what` takes the rest; if the other did, it gets the size that `what` had.
     fn take_rest(&mut self, what: Purpose, room: &Room) {
         let other = match what {
-            Purpose::Overlay => Purpose::Home,
+            Purpose::Overlay | Purpose::Seed | Purpose::Sprout => Purpose::Home,
             Purpose::Home => Purpose::Overlay,
         };
         self.preset = None;
@@ -428,6 +428,9 @@ impl Amounts {
             target: target.path.clone(),
             create: target.create,
             overlay: wanted(self.overlay),
+            // What this screen offers, whatever the image's root is.
+            persistence: self.overlay.size.map(|_| Persistence::Overlay),
+            csum: crate::sprout::Checksum::default(),
             home: wanted(self.home),
             encrypt_home: self.encrypted && self.home.size.is_some(),
             extra_arguments: arguments.map(Into::into).collect(),
@@ -442,7 +445,7 @@ impl Amounts {
 /// How a part is called.
 pub fn name(what: Purpose) -> &'static str {
     match what {
-        Purpose::Overlay => "the overlay",
+        Purpose::Overlay | Purpose::Seed | Purpose::Sprout => "the overlay",
         Purpose::Home => "/home",
     }
 }

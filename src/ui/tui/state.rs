@@ -18,6 +18,7 @@ use super::review::{self, Review};
 use super::sticks::{self, Sticks, Target};
 use super::work::{Message, Task};
 use crate::disk::shown;
+use crate::doctor::Checkup;
 use crate::event;
 use crate::report::Exit;
 
@@ -83,6 +84,8 @@ pub struct State {
     pub target: Option<Target>,
     /// Whether the keys of the screen are shown.
     pub help: bool,
+    /// What the machine has and lacks, once somebody asked for help.
+    pub checkup: Option<Checkup>,
     /// A line for the user to read, until the next key.
     pub notice: Option<String>,
     /// The plan that is being made.
@@ -112,6 +115,7 @@ impl State {
             image: None,
             target: None,
             help: false,
+            checkup: None,
             notice: None,
             planning: None,
             plans: 0,
@@ -208,6 +212,9 @@ impl State {
         }
         if cmd == Cmd::Help || (cmd == Cmd::Char('?') && !self.is_typing()) {
             self.help = true;
+            if self.checkup.is_none() {
+                tasks.push(Task::Examine);
+            }
             return;
         }
         if cmd == Cmd::Interrupt && !self.is_writing() {
@@ -409,6 +416,7 @@ impl State {
             }
             Message::Planned { number, plan } => self.planned(number, plan),
             Message::Job(event) => self.job(event),
+            Message::Examined(checkup) => self.checkup = Some(*checkup),
             Message::Saved(saved) => {
                 if let Screen::Report(ended) = &mut self.screen {
                     self.notice = Some(match &saved {

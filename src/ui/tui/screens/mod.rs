@@ -19,6 +19,7 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph, Widget};
 
 use super::glyphs::Look;
 use super::state::{Screen, State};
+use crate::doctor::{Checkup, Finding};
 use crate::event::Task;
 use text::wrap;
 
@@ -200,8 +201,53 @@ fn help(state: &State, look: Look, area: Rect, buffer: &mut Buffer) {
             ]));
         }
     }
+    if let Some(checkup) = &state.checkup {
+        lines.push(Line::default());
+        let told = machine(
+            checkup,
+            usize::from(area.height).saturating_sub(lines.len() + 2),
+        );
+        for text in told {
+            lines.extend(wrap(&text, room + wide + 2, 2).into_iter().map(Line::raw));
+        }
+    }
     let title = format!("Keys: {}", state.way()[state.screen.number()]);
     boxed(&title, lines, look.line(), look, area, buffer);
+}
+
+/// What `livestick doctor` finds missing, in not many more than `rows` lines: what is needed with its cost, the rest by name.
+fn machine(checkup: &Checkup, rows: usize) -> Vec<String> {
+    let missing = checkup.missing();
+    let (needed, spare): (Vec<_>, Vec<_>) = missing.into_iter().partition(|one| one.needed);
+    let mut told = Vec::new();
+    if needed.len() > rows / 2 {
+        told.push(format!(
+            "Missing here for overlay and /home: {}",
+            names(&needed)
+        ));
+    } else {
+        for one in needed {
+            told.push(format!(
+                "Missing here: {}. Without it: {}",
+                one.what, one.cost
+            ));
+        }
+    }
+    if told.is_empty() {
+        told.push("This machine has all that overlay and /home need.".into());
+    }
+    if !spare.is_empty() {
+        told.push(format!("Missing here, and not needed: {}", names(&spare)));
+    }
+    if told.len() > 1 || !checkup.ready {
+        told.push("`livestick doctor` tells what that costs.".into());
+    }
+    told
+}
+
+fn names(findings: &[&Finding]) -> String {
+    let names: Vec<&str> = findings.iter().map(|one| one.what.as_str()).collect();
+    names.join(", ")
 }
 
 /// A box in the middle.

@@ -170,7 +170,7 @@ fn fields(
 
 fn label(what: Purpose) -> &'static str {
     match what {
-        Purpose::Overlay => "overlay",
+        Purpose::Overlay | Purpose::Seed | Purpose::Sprout => "overlay",
         Purpose::Home => "/home",
     }
 }

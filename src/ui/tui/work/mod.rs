@@ -15,6 +15,8 @@ use std::thread::{self, JoinHandle};
 
 use super::errand::Errand;
 use super::known::{Digest, Entry, ImageFacts, Seen};
+use crate::disk::System;
+use crate::doctor::Checkup;
 use crate::event::Event;
 use crate::host::Host;
 use crate::plan::{Plan, PlannedTarget};
@@ -34,6 +36,8 @@ pub enum Task {
     Inspect(PathBuf),
     /// How large is this file?
     Measure(PathBuf),
+    /// What does this machine lack?
+    Examine,
     /// Make a plan.
     Plan {
         /// Comes back with the plan.
@@ -117,6 +121,8 @@ pub enum Message {
     },
     /// The job goes on.
     Job(Event),
+    /// The machine was looked at.
+    Examined(Box<Checkup>),
     /// A report was saved.
     Saved(Result<PathBuf, String>),
 }
@@ -196,6 +202,13 @@ impl Work {
                 thread::spawn(move || {
                     let entries = list(&folder);
                     to.send(Message::Listed { folder, entries })
+                });
+            }
+            Task::Examine => {
+                let known = Arc::clone(&self.host);
+                thread::spawn(move || {
+                    let checkup = Checkup::of(&host(&known), &System::real());
+                    to.send(Message::Examined(Box::new(checkup)))
                 });
             }
             Task::Inspect(path) => {

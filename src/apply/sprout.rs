@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Making a seed from the image's root tree, proving it equal, and growing the sprout from it.
+//!
+//! What is made and why it cannot leave anything behind is told in [`crate::sprout`]. Every step attaches its own
+//! loop devices and mounts, so that what one step reads was not left in memory by the one before.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, bail};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::apply::flow::Stop;
+use crate::apply::grow::add_device;
+use crate::apply::loopdev::LoopDevice;
+use crate::apply::mounted::{Access, Mounted};
+use crate::apply::program::{run, run_watched};
+use crate::disk::direct::Medium;
+use crate::host::Host;
+use crate::persistence::tree::SELINUX;
+use crate::read::{Source as Bytes512, Window};
+use crate::sprout::tree::{self, Survey, TreeError};
+use crate::sprout::{Driver, HOME, Home, ROOT, Sprout, TREE, room, rule};
+use crate::superblock::{self, Details, Superblock};
+use crate::units::{Bytes, Extent};
+
+/// Every superblock that could be taken for a filesystem's lies in the first so many bytes.
+const OLD_SUPERBLOCKS: usize = 1 << 20;
+/// How the seed is compressed: stronger than what a running system uses, because it is written once.
+const SEED_COMPRESSION: &str = "compress-force=zstd:9";
+
+impl From<TreeError> for Stop {
+    fn from(error: TreeError) -> Stop {
+        match error {
+            TreeError::Cancelled => Stop::Cancelled,
+            error => Stop::Failed(error.into()),
+        }
+    }
+}
+
+/// Makes seed and sprout on a target.
+pub struct Grower<'a> {
+    /// What is to be made.
+    pub plan: &'a Sprout,
+    /// Where programs are.
+    pub host: &'a Host,
+    /// The open image.
+    pub image: &'a File,
+    /// The target's path, for loop devices.
+    pub target: &'a Path,
+    /// The open target.
+    pub medium: &'a Medium,
+    /// Set when the user wants to stop.
+    pub cancel: &'a AtomicBool,
+}
+
+/// The image's root tree, mounted. Fields go in this order.
+struct Original {
+    tree: Option<(Mounted, LoopDevice)>,
+    outer: Mounted,
+    _device: LoopDevice,
+}
+
+impl Original {
+    fn root(&self) -> &Mounted {
+        self.tree.as_ref().map_or(&self.outer, |(tree, _)| tree)
+    }
+}
+
+impl Grower<'_> {
+    /// Makes the seed; `seen` is told how many bytes of its room are taken by now. Gives what the tree holds.
+    pub fn seed(&self, seen: &mut dyn FnMut(Bytes)) -> Result<Survey, Stop> {
+        let original = self.original()?;
+        let most = room::most(self.plan.seed.extent.len);
+        let survey = tree::survey(original.root().root(), most, self.cancel)
+            .map_err(|error| in_image(error.into()))?;
+        self.blank(self.plan.seed.extent)?;
+        let device = self.attach(self.plan.seed.extent)?;
+        let mut mkfs = self.command("mkfs.btrfs")?;
+        mkfs.args(["--quiet", "--force", "--nodiscard"])
+            .args(["--metadata", "single", "--data", "single"])
+            .args(["--csum", self.plan.checksum.name()])
+            .args(["--label", &self.plan.seed.label])
+            .args(["--uuid", &self.plan.seed_uuid.to_string()]);
+        run(mkfs.arg(device.path()), self.cancel)?;
+        let seed = Mounted::new(
+            Driver::Btrfs,
+            device.path(),
+            &[SEED_COMPRESSION],
+            Access::Write,
+        )?;
+        self.btrfs(&["subvolume", "create"], &[&seed.path().join(TREE)])?;
+        let mut copy = self.command("cp")?;
+        copy.args(["-a", "-T", "--sparse=always"])
+            .arg(original.root().path().join("."))
+            .arg(seed.path().join(TREE));
+        let copied = run_watched(&copy, None, self.cancel, &mut || {
+            seen(Bytes(seed.used()));
+        });
+        match copied {
+            Err(Stop::Failed(error)) if error.to_string().contains("No space left on device") => {
+                return Err(anyhow::anyhow!(
+                    "the root tree of {} does not fit into the {} that the seed was given; use --persistence overlay",
+                    survey.bytes.binary(),
+                    self.plan.seed.extent.len.binary()
+                )
+                .into());
+            }
+            copied => copied?,
+        };
+        seed.sync()?;
+        seen(Bytes(seed.used()));
+        drop(seed);
+        let mut tune = self.command("btrfstune")?;
+        run(tune.args(["-S", "1"]).arg(device.path()), self.cancel)?;
+        self.let_go(device)?;
+        Ok(survey)
+    }
+
+    /// Proves that the seed holds the image's tree, and that every checksum in it is right; `seen` is told how many
+    /// bytes of files were compared.
+    pub fn compare(&self, seen: &mut dyn FnMut(Bytes)) -> Result<Survey, Stop> {
+        let device = self.attach_read_only(self.plan.seed.extent)?;
+        let mut check = self.command("btrfs")?;
+        check.args(["check", "--readonly", "--check-data-csum"]);
+        run(check.arg(device.path()), self.cancel)?;
+        let original = self.original()?;
+        let seed = Mounted::new(Driver::Btrfs, device.path(), &[], Access::Read)?;
+        let copy = tree::enter(seed.root(), TREE)?;
+        let survey = tree::compare(original.root().root(), copy.as_fd(), seen, self.cancel);
+        let survey = survey.map_err(|error| match Stop::from(error) {
+            Stop::Failed(error) => {
+                Stop::Failed(error.context("comparing the seed with the image's root tree"))
+            }
+            stop @ Stop::Cancelled => stop,
+        })?;
+        drop((copy, seed));
+        self.let_go(device)?;
+        Ok(survey)
+    }
+
+    /// Grows the sprout; gives its identifier, which the kernel made up.
+    pub fn grow(&self) -> Result<String, Stop> {
+        self.blank(self.plan.sprout.extent)?;
+        let seed = self.attach_read_only(self.plan.seed.extent)?;
+        let device = self.attach(self.plan.sprout.extent)?;
+        let sprout = Mounted::new(
+            Driver::Btrfs,
+            seed.path(),
+            &["compress=zstd"],
+            Access::ReadFirst,
+        )?;
+        add_device(sprout.root(), device.path())?;
+        sprout.make_writable()?;
+        let at = |name: &str| sprout.path().join(name);
+        self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(ROOT)])?;
+        let root = tree::enter(sprout.root(), ROOT)?;
+        let text = rule::rule(&self.plan.sprout.label, self.plan.seed_uuid);
+        put(root.as_fd(), rule::PATH, &text)?;
+        if self.plan.home == Home::Subvolume {
+            self.btrfs(&["subvolume", "create"], &[&at(HOME)])?;
+            // Its attributes, and what the image has in it.
+            let mut copy = self.command("cp")?;
+            copy.args(["-a", "-T"]).arg(at(ROOT).join("home/."));
+            run(copy.arg(at(HOME)), self.cancel)?;
+        }
+        for (path, content) in self.plan.home_unit() {
+            match content {
+                Ok(text) => put(root.as_fd(), &path, &text)?,
+                Err(target) => link(root.as_fd(), &path, &target)?,
+            }
+        }
+        drop(root);
+        self.btrfs(
+            &["filesystem", "label"],
+            &[&sprout.path(), Path::new(&self.plan.sprout.label)],
+        )?;
+        sprout.sync()?;
+        drop(sprout);
+        self.forget(&[&device, &seed]);
+        drop(seed);
+        self.let_go(device)?;
+        self.look()
+    }
+
+    /// Reads back what the sprout says of itself, and mounts it as the booted system will.
+    fn look(&self) -> Result<String, Stop> {
+        let seed = self.attach_read_only(self.plan.seed.extent)?;
+        let device = self.attach(self.plan.sprout.extent)?;
+        let found = self.superblock(&device)?;
+        let grown = matches!(
+            found.details,
+            Details::Btrfs { seeding: false, devices: 2, checksum }
+                if checksum == Some(self.plan.checksum.in_superblock())
+        );
+        if !grown || found.label.as_ref() != Some(&self.plan.sprout.label) {
+            return Err(anyhow::anyhow!("the sprout is not what was made: {found:?}").into());
+        }
+        let with = format!("device={}", seed.path().display());
+        let sprout = Mounted::new(Driver::Btrfs, device.path(), &[&with], Access::Read)?;
+        let root = tree::enter(sprout.root(), ROOT)?;
+        let rule = open(root.as_fd(), rule::PATH, OFlags::RDONLY)
+            .with_context(|| format!("reading /{} of the sprout", rule::PATH))?;
+        drop((rule, root, sprout));
+        self.forget(&[&device, &seed]);
+        found
+            .uuid
+            .context("reading the identifier of the sprout")
+            .map_err(Stop::from)
+    }
+
+    fn superblock(&self, device: &LoopDevice) -> anyhow::Result<Superblock> {
+        let file = File::open(device.path()).context("opening a loop device")?;
+        let source = Bytes512::new(file, self.plan.sprout.extent.len);
+        let whole = Extent {
+            at: Bytes::ZERO,
+            len: self.plan.sprout.extent.len,
+        };
+        superblock::identify(&Window::new(&source, whole))?.context("the sprout has no superblock")
+    }
+
+    /// Mounts the image's root tree.
+    fn original(&self) -> anyhow::Result<Original> {
+        let source = &self.plan.source;
+        let mounted = || {
+            let place = name_of(self.image.as_fd());
+            let device = self.attach_file(&place, source.extent)?;
+            let options = source.driver.options();
+            let outer = Mounted::new(source.driver, device.path(), options, Access::Read)?;
+            let tree = match &source.nested {
+                None => None,
+                Some((path, driver)) => {
+                    let file = open(outer.root(), path, OFlags::RDONLY | OFlags::NONBLOCK)
+                        .with_context(|| format!("opening {path}"))?;
+                    let size = File::from(file.try_clone()?).metadata()?;
+                    if !size.is_file() {
+                        bail!("{path} is no file");
+                    }
+                    let whole = Extent {
+                        at: Bytes::ZERO,
+                        len: Bytes(size.len()),
+                    };
+                    let device = self.attach_file(&name_of(file.as_fd()), whole)?;
+                    let options = driver.options();
+                    let tree = Mounted::new(*driver, device.path(), options, Access::Read)?;
+                    Some((tree, device))
+                }
+            };
+            Ok(Original {
+                tree,
+                outer,
+                _device: device,
+            })
+        };
+        mounted().context("mounting the image's root tree")
+    }
+
+    /// Makes the start of a partition zeros, so that nothing takes what was here before for a filesystem.
+    fn blank(&self, extent: Extent) -> anyhow::Result<()> {
+        self.medium
+            .write_at(extent.at, &vec![0; OLD_SUPERBLOCKS])
+            .context("blanking the start of a partition")
+    }
+
+    fn attach(&self, extent: Extent) -> anyhow::Result<LoopDevice> {
+        LoopDevice::attach(&self.program("losetup")?, self.target, extent)
+    }
+
+    fn attach_read_only(&self, extent: Extent) -> anyhow::Result<LoopDevice> {
+        self.attach_file(self.target, extent)
+    }
+
+    fn attach_file(&self, file: &Path, extent: Extent) -> anyhow::Result<LoopDevice> {
+        LoopDevice::attach_read_only(&self.program("losetup")?, file, extent)
+    }
+
+    /// Flushes and detaches a device, and empties the medium's own cache of it.
+    fn let_go(&self, device: LoopDevice) -> anyhow::Result<()> {
+        device.flush()?;
+        drop(device);
+        self.medium.flush()?;
+        Ok(())
+    }
+
+    /// Tells the kernel that these devices are no part of any btrfs any more: their names will be others' soon.
+    fn forget(&self, devices: &[&LoopDevice]) {
+        for device in devices {
+            // A kernel before 5.1 cannot, and what is still known of a device that is gone does no harm.
+            let how = &["device", "scan", "--forget"];
+            let _ = self.btrfs(how, &[device.path()]);
+        }
+    }
+
+    fn btrfs(&self, words: &[&str], paths: &[&Path]) -> Result<(), Stop> {
+        let mut command = self.command("btrfs")?;
+        run(command.args(words).args(paths), self.cancel)?;
+        Ok(())
+    }
+
+    fn command(&self, name: &str) -> anyhow::Result<Command> {
+        Ok(Command::new(self.program(name)?))
+    }
+
+    fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
+        self.host
+            .program(name)
+            .with_context(|| format!("looking for the program {name}"))
+    }
+}
+
+fn in_image(stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(error) => Stop::Failed(error.context("looking through the image's root tree")),
+        stop @ Stop::Cancelled => stop,
+    }
+}
+
+/// The name of an open file for the programs that this process starts.
+fn name_of(file: BorrowedFd<'_>) -> PathBuf {
+    let process = rustix::process::getpid().as_raw_nonzero();
+    PathBuf::from(format!("/proc/{process}/fd/{}", file.as_raw_fd()))
+}
+
+/// Opens a file below `top`; no link is followed.
+fn open(top: BorrowedFd<'_>, path: &str, flags: OFlags) -> anyhow::Result<OwnedFd> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let parent = tree::enter(top, parent)?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&parent, name, flags, Mode::empty())?)
+}
+
+/// The directory that `path` is in, made if need be, and the last name of `path`. No link is followed, so nothing
+/// outside `top` is ever made.
+fn directory<'a>(top: BorrowedFd<'_>, path: &'a str) -> anyhow::Result<(OwnedFd, &'a str)> {
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut here = top.try_clone_to_owned()?;
+    for parent in parents.split('/').filter(|parent| !parent.is_empty()) {
+        match rustix::fs::mkdirat(&here, parent, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                let made = tree::enter(here.as_fd(), parent)?;
+                label_like(here.as_fd(), made.as_fd())?;
+                here = made;
+            }
+            Err(Errno::EXIST) => here = tree::enter(here.as_fd(), parent)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((here, name))
+}
+
+/// A new file, root's, with the SELinux label of its directory.
+fn put(top: BorrowedFd<'_>, path: &str, text: &str) -> anyhow::Result<()> {
+    let make = || -> anyhow::Result<()> {
+        let (parent, name) = directory(top, path)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+        label_like(parent.as_fd(), file.as_fd())?;
+        File::from(file).write_all(text.as_bytes())?;
+        Ok(())
+    };
+    make().with_context(|| format!("making /{path} in the sprout"))
+}
+
+/// A new link.
+fn link(top: BorrowedFd<'_>, path: &str, target: &str) -> anyhow::Result<()> {
+    let make = || -> anyhow::Result<()> {
+        let (parent, name) = directory(top, path)?;
+        rustix::fs::symlinkat(target, &parent, name)?;
+        if let Some(label) = tree::attribute(parent.as_fd(), SELINUX)? {
+            let place = name_of(parent.as_fd()).join(name);
+            let none = rustix::fs::XattrFlags::empty();
+            rustix::fs::lsetxattr(&place, SELINUX, &label, none)?;
+        }
+        Ok(())
+    };
+    make().with_context(|| format!("making /{path} in the sprout"))
+}
+
+/// Gives `to` the SELinux label of `from`, where there is one.
+fn label_like(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> anyhow::Result<()> {
+    if let Some(label) = tree::attribute(from, SELINUX)? {
+        tree::set_attribute(to, SELINUX, &label)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::disk::direct::Kind;
+    use crate::sprout::{Checksum, Part, Source};
+
+    const SEED: Extent = Extent {
+        at: Bytes::mib(8),
+        len: Bytes::mib(256),
+    };
+    const SPROUT: Extent = Extent {
+        at: Bytes::mib(264),
+        len: Bytes::mib(256),
+    };
+
+    fn sh(script: &str, at: &Path) {
+        let out = Command::new("sh")
+            .args(["-e", "-c", script])
+            .current_dir(at)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+
+    /// A tree with one of everything, in `tree`.
+    const TREE_SCRIPT: &str = r"
+        mkdir -p tree/usr/bin tree/etc/systemd/system tree/home/user tree/dev
+        head -c 3000000 /dev/urandom >tree/usr/bin/program; ln tree/usr/bin/program tree/usr/bin/alias
+        seq 300000 >tree/usr/text; : >tree/etc/empty; ln -s usr/bin tree/bin; echo hello >tree/home/user/note
+        truncate -s 50M tree/usr/sparse; echo end >>tree/usr/sparse
+        mknod tree/dev/null c 1 3; mknod tree/dev/disk b 8 0; mkfifo tree/dev/fifo
+        chown 1000:1000 tree/home/user tree/home/user/note; chmod 4755 tree/usr/bin/program
+        setcap cap_net_raw+ep tree/usr/text
+        setfattr -n security.selinux -v system_u:object_r:etc_t:s0 tree/etc
+        touch -d '2001-02-03 04:05:06.123456789' tree/usr/text; chmod 555 tree";
+
+    fn made(script: &str, source: impl Fn(Bytes) -> Source, checksum: Checksum) {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        sh(TREE_SCRIPT, dir.path());
+        sh(script, dir.path());
+        let (image, stick) = (dir.path().join("image"), dir.path().join("stick"));
+        let len = Bytes(fs::metadata(&image).unwrap().len());
+        File::create(&stick).unwrap().set_len(600 << 20).unwrap();
+        let part = |extent, label: &str| Part {
+            number: 1,
+            extent,
+            partuuid: String::new(),
+            label: label.into(),
+        };
+        let plan = Sprout {
+            source: source(len),
+            seed: part(SEED, "seed-test"),
+            seed_uuid: Uuid::new_v4(),
+            checksum,
+            sprout: part(SPROUT, "sprout-test"),
+            home: Home::Subvolume,
+        };
+        let medium = Medium::open(&stick, Kind::File).unwrap();
+        let grower = Grower {
+            plan: &plan,
+            host: &Host::look(),
+            image: &File::open(&image).unwrap(),
+            target: &stick,
+            medium: &medium,
+            cancel: &AtomicBool::new(false),
+        };
+        let ok = |stop: Stop| match stop {
+            Stop::Failed(error) => format!("{error:#}"),
+            Stop::Cancelled => "cancelled".into(),
+        };
+        let copied = grower.seed(&mut |_| {}).map_err(ok).unwrap();
+        let compared = grower.compare(&mut |_| {}).map_err(ok).unwrap();
+        assert_eq!(copied, compared);
+        let uuid = grower.grow().map_err(ok).unwrap();
+        assert_eq!(uuid.len(), 36);
+
+        // Judged by mount(8), and the tree by diff(1).
+        sh(
+            &format!(
+                r"mkdir mnt; cat >judge <<'END'
+set -e
+seed=$(losetup -f --show -r --offset {} --sizelimit {} stick)
+sprout=$(losetup -f --show --offset {} --sizelimit {} stick)
+trap 'umount mnt || :; losetup -d $seed $sprout' EXIT
+blkid -p -s LABEL -o value $sprout | grep -qx sprout-test
+mount -o device=$seed,subvol=@ $sprout mnt
+test -f mnt/{}
+grep -q subvol=@home mnt/etc/systemd/system/home.mount
+test -L mnt/etc/systemd/system/local-fs.target.wants/home.mount
+cmp mnt/usr/bin/program tree/usr/bin/program
+getcap mnt/usr/text | grep -q cap_net_raw
+echo written >mnt/usr/text; rm mnt/usr/bin/alias; sync; umount mnt
+mount -o device=$seed,subvol=@image $sprout mnt
+diff -r --no-dereference -x dev tree mnt
+umount mnt
+mount -o device=$seed,subvol=@home $sprout mnt
+grep -q hello mnt/user/note; test $(stat -c %u mnt/user/note) = 1000
+END
+unshare --mount --propagation private bash judge",
+                SEED.at,
+                SEED.len,
+                SPROUT.at,
+                SPROUT.len,
+                rule::PATH
+            ),
+            dir.path(),
+        );
+        let loops = Command::new("losetup").arg("-a").output().unwrap();
+        let loops = String::from_utf8_lossy(&loops.stdout).into_owned();
+        assert!(!loops.contains(dir.path().to_str().unwrap()), "{loops}");
+    }
+
+    fn plain(driver: Driver) -> impl Fn(Bytes) -> Source {
+        move |len| Source {
+            extent: Extent {
+                at: Bytes::ZERO,
+                len,
+            },
+            driver,
+            nested: None,
+        }
+    }
+
+    fn nested(driver: Driver) -> impl Fn(Bytes) -> Source {
+        move |len| Source {
+            nested: Some(("LiveOS/rootfs.img".into(), driver)),
+            ..plain(Driver::Squashfs)(len)
+        }
+    }
+
+    #[test]
+    fn from_squashfs() {
+        let script = "mksquashfs tree image -comp zstd -quiet -no-progress";
+        made(script, plain(Driver::Squashfs), Checksum::Sha256);
+    }
+
+    #[test]
+    fn from_erofs() {
+        made(
+            "mkfs.erofs --quiet -zlz4 image tree",
+            plain(Driver::Erofs),
+            Checksum::Crc32c,
+        );
+    }
+
+    #[test]
+    fn from_ext4_in_squashfs() {
+        let script = "mkdir -p n/LiveOS; truncate -s 128M n/LiveOS/rootfs.img
+            mkfs.ext4 -q -d tree n/LiveOS/rootfs.img; mkdir -p tree/lost+found
+            mksquashfs n image -quiet -no-progress";
+        made(script, nested(Driver::Ext4), Checksum::Xxhash);
+    }
+
+    #[test]
+    fn from_btrfs_in_squashfs() {
+        let script = "mkdir -p n/LiveOS; truncate -s 160M n/LiveOS/rootfs.img
+            mkfs.btrfs -q -r tree n/LiveOS/rootfs.img
+            mksquashfs n image -quiet -no-progress";
+        made(script, nested(Driver::Btrfs), Checksum::Blake2);
+    }
+}

@@ -71,7 +71,7 @@ pub fn units(
         "[Unit]\nDescription=Say that the encrypted /home of this stick is not mounted\n\
          DefaultDependencies=no\n\n\
          [Service]\nType=oneshot\nStandardOutput=journal+console\n\
-         ExecStart=/bin/echo The encrypted /home of this stick was not opened. /home is the live system's own, which is not encrypted.\n"
+         ExecStart=/bin/echo \"The encrypted /home of this stick was not opened; /home is that of the live system, which is not encrypted.\"\n"
             .into(),
     );
     // Waits for the answer, and not for a machine.

@@ -168,7 +168,7 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     if !options.yes {
         confirm::ask(&plan).map_err(|refusal| refused(&refusal, options.json))?;
     }
-    let secret = secret.ask().map_err(|no| no.told(options.json))?;
+    let secret = secret.ask(&front).map_err(|no| no.told(options.json))?;
     write_stick(&plan, secret.as_ref(), &host, front)
 }
 

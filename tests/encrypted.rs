@@ -573,6 +573,7 @@ fn it_is_typed_twice_unseen() {
         }
     };
     wait("Passphrase for /home", 1);
+    assert!(!stick.exists());
     writer.write_all(b"Alpha-1\r").unwrap();
     wait("The same again", 1);
     writer.write_all(b"Beta-2\r").unwrap();

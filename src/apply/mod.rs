@@ -7,8 +7,8 @@
 //! has to be what was read then.
 //!
 //! 0. Where something is encrypted, its key and header are made, in memory and in a file without a name. Where the
-//!    plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a
-//!    target that fails this is left as it was.
+//!    plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a target
+//!    that fails this is left as it was.
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
 //! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
 //! 3. Everything is read back from the medium. What differs ends the job with a blank stick. What was read back is
@@ -16,7 +16,8 @@
 //! 4. The first MiB, its first 4 KiB last of all: they hold the boot record and the head of the partition table. If
 //!    this fails, or is not what is read back, it becomes zeros again.
 //!
-//! Every write is listed in the plan; what is written comes from the image file and the plan alone.
+//! Every write is listed in the plan; what is written comes from the image file and the plan alone, and from a random
+//! key where something is encrypted.
 
 pub mod copy;
 pub(crate) mod encrypted;

@@ -66,6 +66,7 @@ pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(
         }
         confirm::ask(&plan).map_err(refused)?;
     }
-    let secret = secret.ask().map_err(|no| no.told(false))?;
-    write_stick(&plan, secret.as_ref(), &host, Front::new(false, None, &[])?)
+    let front = Front::new(false, None, &[])?;
+    let secret = secret.ask(&front).map_err(|no| no.told(false))?;
+    write_stick(&plan, secret.as_ref(), &host, front)
 }

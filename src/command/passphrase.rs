@@ -7,15 +7,24 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::sticks::Front;
 use super::{refused, usage};
 use crate::refusal::Refusal;
 use crate::report::Exit;
 use crate::secret::{LONGEST, Passphrase};
 
+/// How often it is looked whether the user wants to stop.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 /// How often two different passphrases may be typed.
 const TRIES: usize = 3;
 
@@ -71,13 +80,15 @@ impl Secret {
     }
 
     /// The passphrase; asks for it where that is how it comes.
-    pub(super) fn ask(self) -> Result<Option<Passphrase>, No> {
+    /// Signals are taken from then on, by `front`: none may end the program while the terminal shows nothing.
+    pub(super) fn ask(self, front: &Front) -> Result<Option<Passphrase>, No> {
         match self {
             Secret::Nowhere => Ok(None),
             Secret::File(passphrase) => Ok(Some(passphrase)),
             Secret::Terminal => {
                 let mut terminal = Terminal::open().map_err(|_| no_terminal())?;
-                let told = ask(&mut terminal);
+                let _ = front.listen();
+                let told = ask(&mut terminal, &front.cancel);
                 terminal.say("").map_err(|_| no_terminal())?;
                 told.map(Some)
             }
@@ -85,14 +96,17 @@ impl Secret {
     }
 }
 
-fn ask(terminal: &mut Terminal) -> Result<Passphrase, No> {
+fn ask(terminal: &mut Terminal, cancel: &AtomicBool) -> Result<Passphrase, No> {
     let gone = |_| no_terminal();
-    let no = |why: &str| No::Refused(Refusal::Host(format!("{why}; nothing was written")));
+    let stopped = || No::Refused(Refusal::Stopped);
     for _ in 0..TRIES {
         let first = terminal
-            .ask("Passphrase for /home (it is asked for at each boot): ")
+            .ask(
+                "Passphrase for /home (it is asked for at each boot): ",
+                cancel,
+            )
             .map_err(gone)?
-            .ok_or_else(|| no("no passphrase was typed"))?;
+            .ok_or_else(stopped)?;
         let first = match Passphrase::new(first) {
             Ok(first) => first,
             Err(why) => {
@@ -101,9 +115,9 @@ fn ask(terminal: &mut Terminal) -> Result<Passphrase, No> {
             }
         };
         let again = terminal
-            .ask("\r\nThe same again: ")
+            .ask("\r\nThe same again: ", cancel)
             .map_err(gone)?
-            .ok_or_else(|| no("the passphrase was typed only once"))?;
+            .ok_or_else(stopped)?;
         if first.bytes() == again.as_slice() {
             return Ok(first);
         }
@@ -111,7 +125,9 @@ fn ask(terminal: &mut Terminal) -> Result<Passphrase, No> {
             .say("\r\nThese are two different ones.")
             .map_err(gone)?;
     }
-    Err(no("the passphrase was not typed twice alike"))
+    Err(No::Refused(Refusal::Host(
+        "the passphrase was not typed twice alike; nothing was written".into(),
+    )))
 }
 
 /// The controlling terminal, as it was found again when this goes away.
@@ -133,7 +149,11 @@ impl Terminal {
     }
 
     /// What is typed on one line, unseen; nothing if that is broken off.
-    fn ask(&mut self, question: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    fn ask(
+        &mut self,
+        question: &str,
+        cancel: &AtomicBool,
+    ) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         let mut unseen = self.before.clone();
         // Keys that end programs come as characters: the terminal has to be put back first.
         unseen
@@ -142,7 +162,8 @@ impl Terminal {
         // What was typed before the question is no answer.
         tcsetattr(&self.device, OptionalActions::Flush, &unseen)?;
         self.device.write_all(question.as_bytes())?;
-        let line = line(&mut self.device);
+        let device = &self.device;
+        let line = line(&mut Keys { device, cancel });
         tcsetattr(&self.device, OptionalActions::Flush, &self.before)?;
         line
     }
@@ -152,6 +173,27 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // If it cannot be put back there is nobody to tell.
         let _ = tcsetattr(&self.device, OptionalActions::Now, &self.before);
+    }
+}
+
+/// What is typed, until the user wants to stop.
+struct Keys<'a> {
+    device: &'a File,
+    cancel: &'a AtomicBool,
+}
+
+impl Read for Keys<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // A read would go on after a signal that is taken, so nothing is read before there is a key.
+        while !self.cancel.load(Ordering::Relaxed) {
+            let mut fds = [PollFd::new(self.device, PollFlags::IN)];
+            match poll(&mut fds, Some(&PAUSE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // Whatever it is, the read tells.
+                Ok(_) | Err(_) => return self.device.read(into),
+            }
+        }
+        Ok(0)
     }
 }
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The threads behind the screens: what comes of a writer that panics, or that says nothing.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use livestick::event::Event;
-use livestick::host::Host;
 use livestick::plan::Plan;
-use livestick::report::{Exit, Failure, Report, StickState};
+use livestick::report::{Exit, Failure, StickState};
 use livestick::ui::tui::work::{Message, Task, Work, Write, Writer};
 
 use crate::made_up::{failure, plan};

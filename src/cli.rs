@@ -355,7 +355,7 @@ pub struct Write {
     #[arg(long)]
     pub json: bool,
     /// Derive every identifier from this text, so that the same command gives the same stick
-    /// (which must not meet its twin in one machine)
+    /// (which must not meet its twin in one machine); an encrypted /home is another each time
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
     /// Write the report to this file, too (as JSON if its name ends in .json)

@@ -144,7 +144,7 @@ mod tests {
         assert!(read(&longest).is_ok());
         longest.insert(0, b'x');
         assert!(read(&longest).unwrap_err().contains("512"));
-        assert!(read(&[b'x'; 100_000]).unwrap_err().contains("512"));
+        assert!(read(&b"x".repeat(100_000)).unwrap_err().contains("512"));
     }
 
     #[test]

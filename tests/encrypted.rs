@@ -102,7 +102,7 @@ fn write(fs_kind: &str, mib: u64, who: Who) -> Stick {
         }
         Who::LoopDevice => {
             device = Loop::over(&path("stick.img"));
-            target = text(&device.node).to_owned();
+            text(&device.node).clone_into(&mut target);
             run.args(["write", "--allow-disk", &target]);
         }
     }

@@ -65,12 +65,14 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-size 
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-fs -d 'The filesystem of /home [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
 ext4\t'A journal, checksums on metadata'
 xfs\t'A journal, checksums on metadata'"
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-passphrase-file -d 'Take the passphrase from this file (its only line) and not from the terminal' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l extra-kernel-args -d 'More kernel arguments, for every entry that starts the live system' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
-complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick (which must not meet its twin in one machine)' -r
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick (which must not meet its twin in one machine); an encrypted /home is another each time' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-encrypt -d 'Encrypt /home; the passphrase is asked for now, twice, and at each boot'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s n -l dry-run -d 'Print what would be done, and write nothing'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s y -l yes -d 'Do not ask before a stick is written over'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l unmount -d 'Unmount what is mounted from the target'

@@ -330,6 +330,12 @@ pub struct Write {
     /// The filesystem of /home [default: the best that the image can mount]
     #[arg(long, value_name = "FS", value_enum)]
     pub home_fs: Option<FsName>,
+    /// Encrypt /home; the passphrase is asked for now, twice, and at each boot
+    #[arg(long)]
+    pub home_encrypt: bool,
+    /// Take the passphrase from this file (its only line) and not from the terminal
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub home_passphrase_file: Option<PathBuf>,
     /// More kernel arguments, for every entry that starts the live system
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub extra_kernel_args: Option<String>,
@@ -355,7 +361,7 @@ pub struct Write {
     #[arg(long)]
     pub json: bool,
     /// Derive every identifier from this text, so that the same command gives the same stick
-    /// (which must not meet its twin in one machine)
+    /// (which must not meet its twin in one machine); an encrypted /home is another each time
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
     /// Write the report to this file, too (as JSON if its name ends in .json)
@@ -502,6 +508,14 @@ impl Write {
             "overlay",
         )?;
         let home = wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?;
+        if self.home_encrypt && home.is_none() {
+            return Err(
+                "--home-encrypt encrypts nothing without --home-size-mb or --home-size".into(),
+            );
+        }
+        if self.home_passphrase_file.is_some() && !self.home_encrypt {
+            return Err("--home-passphrase-file is of no use without --home-encrypt".into());
+        }
         match (self.persistence, overlay) {
             (Some(How::None), Some(_)) => {
                 return Err("--persistence none keeps nothing; leave out --overlay-size-mb".into());
@@ -538,6 +552,7 @@ impl Write {
             },
             csum: self.csum.map(Into::into).unwrap_or_default(),
             home,
+            encrypt_home: self.home_encrypt,
             extra_arguments: self
                 .extra_kernel_args
                 .iter()

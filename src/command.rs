@@ -2,6 +2,7 @@
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
 mod classic;
+mod passphrase;
 mod sticks;
 
 use std::io::{self, Write as _};
@@ -11,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use clap::CommandFactory;
 
 pub use classic::livecd_iso_to_disk;
+use passphrase::Secret;
 use sticks::Front;
 pub use sticks::{detach, extract, probe, repair, reset, verify};
 
@@ -28,6 +30,7 @@ use crate::published::{Comparison, Published, lookup};
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
+use crate::secret::Passphrase;
 use crate::ui::json;
 use crate::ui::plain::Plain;
 use crate::ui::{confirm, facts, say, tui, warn};
@@ -147,6 +150,11 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
         options.report.as_ref(),
         &[&options.image, &options.target],
     )?;
+    let secret = Secret::of(
+        request.encrypt_home && !options.dry_run,
+        options.home_passphrase_file.as_deref(),
+    )
+    .map_err(|no| no.told(options.json))?;
     let host = Host::look();
     let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
     if options.dry_run {
@@ -160,11 +168,17 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     if !options.yes {
         confirm::ask(&plan).map_err(|refusal| refused(&refusal, options.json))?;
     }
-    write_stick(&plan, &host, front)
+    let secret = secret.ask(&front).map_err(|no| no.told(options.json))?;
+    write_stick(&plan, secret.as_ref(), &host, front)
 }
 
 /// Writes what a plan lists, once it was confirmed.
-fn write_stick(plan: &Plan, host: &Host, mut front: Front) -> Result<(), Exit> {
+fn write_stick(
+    plan: &Plan,
+    secret: Option<&Passphrase>,
+    host: &Host,
+    mut front: Front,
+) -> Result<(), Exit> {
     if privilege::needs_root(plan, host) {
         warn(&format!(
             "writing to {} takes root; a password may be asked for",
@@ -173,7 +187,9 @@ fn write_stick(plan: &Plan, host: &Host, mut front: Front) -> Result<(), Exit> {
     }
     let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
-    let ended = privilege::write(plan, host, &cancel, &mut |event| front.event(&event));
+    let ended = privilege::write(plan, secret, host, &cancel, &mut |event| {
+        front.event(&event);
+    });
     front.end(ended)
 }
 

@@ -56,6 +56,8 @@ pub struct Host {
     pub btrfs_progs: Option<Version>,
     /// The version of e2fsprogs, where installed.
     pub e2fsprogs: Option<Version>,
+    /// The version of cryptsetup, where installed.
+    pub cryptsetup: Option<Version>,
     /// Where programs are looked for.
     search: Vec<PathBuf>,
 }
@@ -83,12 +85,14 @@ impl Host {
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
             e2fsprogs: None,
+            cryptsetup: None,
             search,
         };
         host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
         host.private_mounts = root && host.try_unshare(PRIVATE);
         host.btrfs_progs = host.version(programs::MKFS_BTRFS.name, &["--version"]);
         host.e2fsprogs = host.version(programs::MKFS_EXT4.name, &["-V"]);
+        host.cryptsetup = host.version(programs::CRYPTSETUP.name, &["--version"]);
         host
     }
 

@@ -13,6 +13,7 @@ pub mod again;
 pub mod esp;
 pub mod filesystem;
 pub mod links;
+pub mod locked;
 pub mod region;
 pub mod sprout;
 pub mod steps;
@@ -273,6 +274,13 @@ impl Job<'_> {
             report.links.push(link);
             look.damage.extend(checked.damage);
             steps.finish();
+        }
+        for locked in locked::all(self.subject) {
+            let mut link = locked::check(self.subject, &locked);
+            if link.holds == Holds::Proven && matches!(look.verdict, Verdict::NotVerified { .. }) {
+                link.holds = Holds::Unproven;
+            }
+            report.links.push(link);
         }
         self.conclude(&look, &mut report);
         Ok(Found {

@@ -143,7 +143,7 @@ fn without_a_yes_nothing_is_written() {
     // Whoever leaves while a question waits has said no.
     let writer = Writer {
         asks: |_, _| false,
-        write: |_, _, _, _| panic!("nothing is to be written"),
+        write: |_, _, _, _, _| panic!("nothing is to be written"),
     };
     let (mut work, messages) = Work::start(writer, false);
     work.begin(Task::Errand(Box::new(errand)));
@@ -212,7 +212,7 @@ fn an_image_is_compared_with_the_list_beside_it() {
     let image = dir.path().join("live.iso");
     let writer = Writer {
         asks: |_, _| false,
-        write: |_, _, _, _| panic!("nothing is to be written"),
+        write: |_, _, _, _, _| panic!("nothing is to be written"),
     };
     let (mut work, messages) = Work::start(writer, false);
     // Nothing beside it: nothing to compare with.

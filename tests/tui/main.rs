@@ -9,6 +9,7 @@ mod asked;
 mod driven;
 mod errands;
 mod given_back;
+mod hidden;
 mod limits;
 mod made_up;
 mod password;

@@ -8,10 +8,17 @@ use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::report::{Exit, Failure, Report, StickState};
+use crate::secret::Passphrase;
 
-/// Applies a plan: tells what happens, stops when asked to. [`crate::apply::run`] and [`crate::privilege::write`] have
-/// this form.
-pub type Write = fn(&Plan, &Host, &AtomicBool, &mut dyn FnMut(Event)) -> Result<Report, Failure>;
+/// Applies a plan: tells what happens, stops when asked to. [`crate::apply::run_with`] and [`crate::privilege::write`]
+/// have this form.
+pub type Write = fn(
+    &Plan,
+    Option<&Passphrase>,
+    &Host,
+    &AtomicBool,
+    &mut dyn FnMut(Event),
+) -> Result<Report, Failure>;
 
 /// Who writes.
 #[derive(Clone, Copy, Debug)]

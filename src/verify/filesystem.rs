@@ -144,7 +144,7 @@ pub fn check(
         FsKind::Xfs => "xfs_repair -n",
     };
     let mut how = format!("{by}, read only: {}", covered(part.kind));
-    if kin.is_some() {
+    if kin.is_some() || part.purpose == "sprout" {
         how += "; a running system checks them at every read";
     }
     Ok(match outcome {

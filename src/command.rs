@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use classic::livecd_iso_to_disk;
 use sticks::Front;
-pub use sticks::{detach, extract, repair, reset, verify};
+pub use sticks::{detach, extract, probe, repair, reset, verify};
 
 use crate::apply::flow::Stop;
-use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{self, System};
 use crate::doctor::Checkup;
@@ -30,7 +28,7 @@ use crate::published::{Comparison, Published, lookup};
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
-use crate::ui::json::{self, Json};
+use crate::ui::json;
 use crate::ui::plain::Plain;
 use crate::ui::{confirm, facts, say, tui, warn};
 use crate::units::Bytes;
@@ -173,46 +171,10 @@ fn write_stick(plan: &Plan, host: &Host, mut front: Front) -> Result<(), Exit> {
             disk::shown(&plan.target.path)
         ));
     }
-    front.listen();
+    let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
     let ended = privilege::write(plan, host, &cancel, &mut |event| front.event(&event));
     front.end(ended)
-}
-
-/// `livestick probe`.
-pub fn probe(options: &cli::Probe) -> Result<(), Exit> {
-    let refused = |refusal: Refusal| refused(&refusal, options.json);
-    let request = Request {
-        target: options.target.clone(),
-        unmount: options.unmount,
-        allow_disk: options.allow_disk.clone(),
-        ..Request::default()
-    };
-    let target = target::look(&request, &System::real()).map_err(refused)?;
-    let job = Job::new(target, options.full).map_err(refused)?;
-    privilege::may_write(&job.target).map_err(refused)?;
-    if !options.yes {
-        confirm::ask_to_probe(&job).map_err(refused)?;
-    }
-    let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // Without the handler the signal would leave marks behind.
-        signal_hook::flag::register(signal, Arc::clone(&cancel))
-            .map_err(|error| refused(Refusal::Host(format!("taking signals: {error}"))))?;
-    }
-    let (mut json, mut plain) = (Json::default(), Plain::default());
-    let mut sink = |event: Event| {
-        if options.json {
-            json.event(&event);
-        } else {
-            plain.event(&event);
-        }
-    };
-    match job.run(&Host::look(), &cancel, &mut sink) {
-        Ok(report) if report.exit == Exit::Verified => Ok(()),
-        Ok(report) => Err(report.exit),
-        Err(failure) => Err(failure.exit),
-    }
 }
 
 /// `livestick tui`.

@@ -93,6 +93,7 @@ pub fn run(
     let began = Instant::now();
     let ended = job.run();
     let state = job.state;
+    let step = job.steps.get(job.current).map(|step| step.title.clone());
     match ended {
         Ok(mut report) => {
             report.seconds = began.elapsed().as_secs_f64();
@@ -103,8 +104,8 @@ pub fn run(
         }
         Err(end) => {
             let mut failure = end.into_failure(state);
-            if let Exit::WriteFailed | Exit::NotVerified = failure.exit {
-                tell_if_gone(plan, &mut failure);
+            if let Exit::WriteFailed | Exit::NotVerified | Exit::Counterfeit = failure.exit {
+                tell_if_gone(plan, step.as_deref(), &mut failure);
             }
             sink(Event::Failed {
                 failure: failure.clone(),
@@ -114,8 +115,9 @@ pub fn run(
     }
 }
 
-/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device").
-fn tell_if_gone(plan: &Plan, failure: &mut Failure) {
+/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
+/// takes them for bad places.
+fn tell_if_gone(plan: &Plan, step: Option<&str>, failure: &mut Failure) {
     let target = &plan.target;
     let identity = target.identity.as_ref();
     let gone =
@@ -123,9 +125,9 @@ fn tell_if_gone(plan: &Plan, failure: &mut Failure) {
     if gone {
         failure.exit = Exit::WriteFailed;
         failure.message = format!(
-            "{} is gone: it was pulled out, or lost its connection; plug it in and write it again ({})",
+            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and write it again",
             shown(&target.path),
-            failure.message
+            step.unwrap_or("open it")
         );
     }
 }

@@ -21,7 +21,7 @@ use crate::support::program::{command, output, run, text};
 use crate::terminal::{Terminal, livestick};
 
 /// The lab with a stick that the program wrote.
-fn with_stick() -> TempDir {
+pub fn with_stick() -> TempDir {
     let dir = lab();
     let args = [
         "write",
@@ -40,7 +40,7 @@ fn with_stick() -> TempDir {
 }
 
 /// Flips a bit in the middle of the image.
-fn flip(dir: &Path) {
+pub fn flip(dir: &Path) {
     let size = fs::metadata(dir.join("live.iso")).unwrap().len();
     let stick = dir.join("stick.img");
     let mut byte = [0];
@@ -172,7 +172,8 @@ fn whoever_may_not_is_told_what_to_run() {
     };
     for (errand, said) in [
         (errand(What::Verify(None), true), "livestick verify "),
-        (errand(What::Probe, false), "livestick probe "),
+        (errand(What::Probe { full: false }, false), "sdb'"),
+        (errand(What::Probe { full: true }, false), "sdb' --full"),
         (errand(What::Repair("a b".into()), true), "'a b' --unmount"),
         (errand(What::Extract("c".into()), false), "sdb' c"),
     ] {

@@ -5,6 +5,7 @@
 // What is not a test function here is still test code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asked;
 mod driven;
 mod errands;
 mod given_back;
@@ -14,6 +15,7 @@ mod password;
 mod property;
 mod readme;
 mod screens;
+mod sticks;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

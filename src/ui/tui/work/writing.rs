@@ -42,6 +42,8 @@ impl Told {
                     self.state = Some(StickState::Unknown);
                 }
                 Some(Work::Rewrite) => self.state = Some(StickState::Partly),
+                // A full probe blanks nothing before.
+                Some(Work::Copy) if self.state.is_none() => self.state = Some(StickState::Unknown),
                 _ => {}
             },
             Event::Finished { step } => match self.work(*step) {

@@ -75,6 +75,7 @@ boot-test-all: build
 bench: build
 	benches/write $(BINARY)
 	benches/verify $(BINARY)
+	benches/persistence $(BINARY)
 
 # A minute of coverage-guided fuzzing for everything that reads untrusted bytes (installs cargo-fuzz; the sanitizer
 # flags are unstable, which RUSTC_BOOTSTRAP allows on a stable toolchain).

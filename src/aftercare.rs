@@ -249,14 +249,14 @@ pub fn look(request: &Request, host: &Host) -> Result<Plan, Refusal> {
         What::Reset { home } => reset(&making, home, &subject, &target, host)?,
         What::Detach => detach(sprout.as_ref(), &subject, &target)?,
     };
-    if let Some(sprout) = &sprout {
-        audit_sprout(sprout, record.image.size, host)?;
-    }
-    if target.kind == Kind::Disk && !host.root {
+    if (target.kind == Kind::Disk || sprout.is_some()) && !(host.root && host.loop_devices) {
         return Err(Refusal::Host(format!(
-            "writing to {} takes root; run it as root",
+            "changing {} takes root and loop devices; run it as root, with the loop module loaded",
             shown(&target.path)
         )));
+    }
+    if let Some(sprout) = &sprout {
+        audit_sprout(sprout, record.image.size, host)?;
     }
     Ok(Plan {
         target,
@@ -395,9 +395,53 @@ fn detach(
     let stays = vec![
         "everything that was changed, and /home".to_owned(),
         format!(
-            "the seed in partition {}, which nothing needs any more: its entry may be deleted, or used for something else",
+            "the seed in partition {}: nothing that starts needs it any more, and `verify` knows it as before",
             sprout.seed.number
         ),
     ];
     Ok((vec![Action::Detach], stays))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::filesystem::{Backing, Filling};
+    use crate::record::form::tests::made_up;
+    use crate::request::FsKind;
+
+    #[test]
+    fn what_a_record_says_elsewhere_is_not_written_over() {
+        let record = made_up(3, 1);
+        let part = &record.parts[0];
+        let filesystem = |purpose, extent| Filesystem {
+            purpose,
+            number: part.number,
+            extent,
+            partuuid: part.partuuid.clone(),
+            kind: FsKind::Ext4,
+            label: "ovl-1".into(),
+            uuid: part.uuid,
+            backing: Backing::Loop,
+            filling: Filling::Mkfs,
+            subvolume: None,
+            compressed: false,
+            tree: Vec::new(),
+        };
+        let says = |filesystem| {
+            let making = Making::of(&[filesystem], None);
+            let text = making.text();
+            let read = Making::parse(&text).unwrap();
+            assert_eq!(read, making);
+            of_record(&read, &record)
+        };
+        assert!(says(filesystem(Purpose::Overlay, part.extent)));
+        assert!(!says(filesystem(Purpose::Home, part.extent)));
+        let whole = Extent {
+            at: Bytes::ZERO,
+            len: record.medium,
+        };
+        assert!(!says(filesystem(Purpose::Overlay, whole)));
+        assert_eq!(Making::default().text(), "");
+        assert_eq!(Making::parse("{}"), None);
+    }
 }

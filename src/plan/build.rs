@@ -479,7 +479,12 @@ impl Planner<'_> {
                     filesystem.tree = vec![Entry::directory("", top)];
                     if let Some(mechanism) = persistence.mechanism {
                         arguments.extend(mechanism.arguments(&uuid, filesystem.kind));
-                        notes.push(format!("/home is {}", mechanism.describe()));
+                        let how = mechanism.describe();
+                        notes.push(if persistence.seed.is_some() {
+                            "/home is mounted by home.mount in the sprout".into()
+                        } else {
+                            format!("/home is {how}")
+                        });
                         if filesystem.encryption.is_some() {
                             notes.push(encrypted_home::NOTE.into());
                         }

@@ -301,6 +301,10 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
             f,
             "           {initrd} becomes an initrd with a udev rule for the sprout"
         )?;
+        writeln!(
+            f,
+            "           an entry that checks the medium starts the image's own root, without persistence"
+        )?;
     }
     for file in &boot.files {
         writeln!(

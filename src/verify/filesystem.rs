@@ -180,7 +180,7 @@ fn tell(part: &Part, of_kin: bool, what: &str, checked: Ran) -> Checked {
         None => covered(part.kind),
     };
     let mut how = format!("{by}, read only: {covered}");
-    if of_kin {
+    if of_kin || part.purpose == "sprout" {
         how += "; a running system checks them at every read";
     }
     let damage = damage(part, checked.further.as_ref());

@@ -16,6 +16,9 @@ _livestick() {
             ",$1")
                 cmd="livestick"
                 ;;
+            livestick,detach)
+                cmd="livestick__subcmd__detach"
+                ;;
             livestick,doctor)
                 cmd="livestick__subcmd__doctor"
                 ;;
@@ -40,6 +43,9 @@ _livestick() {
             livestick,repair)
                 cmd="livestick__subcmd__repair"
                 ;;
+            livestick,reset)
+                cmd="livestick__subcmd__reset"
+                ;;
             livestick,tui)
                 cmd="livestick__subcmd__tui"
                 ;;
@@ -48,6 +54,9 @@ _livestick() {
                 ;;
             livestick,write)
                 cmd="livestick__subcmd__write"
+                ;;
+            livestick__subcmd__help,detach)
+                cmd="livestick__subcmd__help__subcmd__detach"
                 ;;
             livestick__subcmd__help,doctor)
                 cmd="livestick__subcmd__help__subcmd__doctor"
@@ -73,6 +82,9 @@ _livestick() {
             livestick__subcmd__help,repair)
                 cmd="livestick__subcmd__help__subcmd__repair"
                 ;;
+            livestick__subcmd__help,reset)
+                cmd="livestick__subcmd__help__subcmd__reset"
+                ;;
             livestick__subcmd__help,tui)
                 cmd="livestick__subcmd__help__subcmd__tui"
                 ;;
@@ -89,12 +101,45 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
+            opts="-h -V --help --version inspect list write verify repair extract reset detach probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__detach)
+            opts="-n -y -h --dry-run --yes --unmount --allow-disk --json --report --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --allow-disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -146,8 +191,22 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write verify repair extract probe doctor livecd-iso-to-disk tui help"
+            opts="inspect list write verify repair extract reset detach probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__detach)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -258,6 +317,20 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help__subcmd__repair)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__help__subcmd__reset)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -420,6 +493,39 @@ _livestick() {
             ;;
         livestick__subcmd__repair)
             opts="-n -y -h --dry-run --yes --unmount --allow-disk --json --report --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --allow-disk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        livestick__subcmd__reset)
+            opts="-n -y -h --dry-run --yes --unmount --allow-disk --json --report --home --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -78,6 +78,12 @@ pub enum Command {
     /// Get the original image back from a stick, byte for byte
     #[command(after_help = EXIT_STATUS)]
     Extract(Extract),
+    /// Throw away what was changed on a stick, so that it starts as on its first day
+    #[command(after_help = EXIT_STATUS)]
+    Reset(Reset),
+    /// Make a sprout independent of its seed
+    #[command(after_help = EXIT_STATUS)]
+    Detach(Detach),
     /// Find out whether a stick has the size it claims
     #[command(after_help = EXIT_STATUS)]
     Probe(Probe),
@@ -418,6 +424,43 @@ pub struct Extract {
     /// How it is told.
     #[command(flatten)]
     pub telling: Telling,
+}
+
+/// What `reset` and `detach` have in common.
+#[derive(Debug, Args)]
+pub struct Changing {
+    /// The stick: a whole disk such as /dev/sdb, or a stick image file
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub target: PathBuf,
+    /// Print what would be done, and write nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// What may be written to.
+    #[command(flatten)]
+    pub writing: Writing,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
+}
+
+/// `livestick reset`: a new overlay, or a new snapshot of the image's root in the sprout.
+#[derive(Debug, Args)]
+pub struct Reset {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Changing,
+    /// Throw away what is in /home, too
+    #[arg(long)]
+    pub home: bool,
+}
+
+/// `livestick detach`: everything that the sprout still has in its seed alone is copied into it, and the seed's
+/// partition is not needed any more.
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Changing,
 }
 
 /// What is wrong with a command line, in one line.

@@ -14,7 +14,7 @@ use clap::CommandFactory;
 pub use classic::livecd_iso_to_disk;
 use passphrase::Secret;
 use sticks::Front;
-pub use sticks::{extract, probe, repair, verify};
+pub use sticks::{detach, extract, probe, repair, reset, verify};
 
 use crate::apply::flow::Stop;
 use crate::cli;

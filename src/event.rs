@@ -49,7 +49,7 @@ pub enum Work {
     Seed,
     /// The seed is compared with the image's root.
     Compare,
-    /// The sprout is grown.
+    /// The sprout is grown, put back, or detached from its seed.
     Sprout,
     /// Everything is read back from the medium.
     ReadBack,
@@ -86,6 +86,10 @@ pub enum Task {
     Extract,
     /// A stick's capacity is measured.
     Probe,
+    /// What was changed on a stick is thrown away.
+    Reset,
+    /// A sprout is made independent of its seed.
+    Detach,
 }
 
 /// Something that happened.

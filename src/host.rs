@@ -208,6 +208,17 @@ impl Host {
     }
 }
 
+/// Waits until the kernel has random numbers to give, which identifiers are made of. Once, at the start.
+///
+/// Right after the start of a machine it may have none, until something happens; a rescue shell is where nothing does. The
+/// system call has the kernel find some by itself (drivers/char/random.c, `try_to_generate_entropy`, Linux 5.4). Opening
+/// `/dev/random` and polling it, which the crate getrandom does in a static program (there is no dlsym to find the call
+/// with), only waits: for ever, where no device makes interrupts.
+pub fn await_randomness() {
+    // Without the call (before Linux 3.17) there is nothing to wait with.
+    let _ = rustix::rand::getrandom(&mut [0u8; 1][..], rustix::rand::GetRandomFlags::empty());
+}
+
 /// Has temporary files go where they can be written: in a rescue shell that is often not `/tmp`. Once, at the start.
 pub fn place_temporary_files() {
     if tempfile::tempfile_in(tempfile::env::temp_dir()).is_ok() {

@@ -14,6 +14,7 @@
 //! * A byte offset, a 512-byte sector and a 2048-byte block are three types (see [`units`]).
 //! * Front ends ([`ui`]) build requests and consume events; they decide nothing.
 
+pub mod aftercare;
 pub mod apply;
 pub mod boot;
 pub mod capacity;

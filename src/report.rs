@@ -71,6 +71,8 @@ pub enum StickState {
     Unknown,
     /// Repaired in part.
     Partly,
+    /// A reset or a detachment was begun, and not finished.
+    Unfinished,
 }
 
 impl fmt::Display for StickState {
@@ -81,6 +83,9 @@ impl fmt::Display for StickState {
             StickState::Blank => "the stick is blank: it has no partition table and does not boot",
             StickState::Complete => "the stick holds everything the plan listed",
             StickState::Unknown => "the state of the stick is not known; write it again",
+            StickState::Unfinished => {
+                "what was begun on the stick is not finished; run the same command again"
+            }
             StickState::Partly => {
                 "the stick is repaired in part; run `livestick repair` again, or write it again"
             }

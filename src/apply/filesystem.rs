@@ -204,6 +204,9 @@ impl Maker<'_> {
         match filesystem.kind {
             FsKind::Btrfs => {
                 command.args(["--quiet", "--force", "--nodiscard", "--uuid", &uuid]);
+                // Without what blkid remembers (libblkid(3)): another device may have had this name and this UUID some
+                // seconds ago, and be this very partition.
+                command.env("BLKID_FILE", "/dev/null");
                 command.args(["--label", label]);
                 if by_mkfs {
                     command.arg("--rootdir").arg(staging.root());

@@ -30,7 +30,8 @@ pub(crate) mod opening;
 pub(crate) mod outcome;
 pub(crate) mod program;
 mod recording;
-mod sprout;
+mod regrow;
+pub(crate) mod sprout;
 mod staging;
 pub mod verify;
 
@@ -478,7 +479,7 @@ impl Job<'_> {
         let grower = Grower {
             plan: sprout,
             host: self.host,
-            image,
+            image: Some(image),
             target: &plan.target.path,
             medium,
             cancel,

@@ -49,8 +49,8 @@ pub struct Grower<'a> {
     pub plan: &'a Sprout,
     /// Where programs are.
     pub host: &'a Host,
-    /// The open image.
-    pub image: &'a File,
+    /// The open image, from which a seed is made; nothing else needs it.
+    pub image: Option<&'a File>,
     /// The target's path, for loop devices.
     pub target: &'a Path,
     /// The open target.
@@ -160,20 +160,13 @@ impl Grower<'_> {
         let at = |name: &str| sprout.path().join(name);
         self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(ROOT)])?;
         let root = tree::enter(sprout.root(), ROOT)?;
-        let text = rule::rule(&self.plan.sprout.label, self.plan.seed_uuid);
-        put(root.as_fd(), rule::PATH, &text)?;
+        self.furnish(root.as_fd())?;
         if self.plan.home == Home::Subvolume {
             self.btrfs(&["subvolume", "create"], &[&at(HOME)])?;
             // Its attributes, and what the image has in it.
             let mut copy = self.command("cp")?;
             copy.args(["-a", "-T"]).arg(at(ROOT).join("home/."));
             run(copy.arg(at(HOME)), self.cancel)?;
-        }
-        for (path, content) in self.plan.home_unit() {
-            match content {
-                Ok(text) => put(root.as_fd(), &path, &text)?,
-                Err(target) => link(root.as_fd(), &path, &target)?,
-            }
         }
         drop(root);
         self.btrfs(
@@ -186,6 +179,19 @@ impl Grower<'_> {
         drop(seed);
         self.let_go(device)?;
         self.look()
+    }
+
+    /// Puts into a new root what it needs to start from the sprout.
+    pub(super) fn furnish(&self, root: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let text = rule::rule(&self.plan.sprout.label, self.plan.seed_uuid);
+        put(root, rule::PATH, &text)?;
+        for (path, content) in self.plan.home_unit() {
+            match content {
+                Ok(text) => put(root, &path, &text)?,
+                Err(target) => link(root, &path, &target)?,
+            }
+        }
+        Ok(())
     }
 
     /// Reads back what the sprout says of itself, and mounts it as the booted system will.
@@ -214,7 +220,7 @@ impl Grower<'_> {
             .map_err(Stop::from)
     }
 
-    fn superblock(&self, device: &LoopDevice) -> anyhow::Result<Superblock> {
+    pub(super) fn superblock(&self, device: &LoopDevice) -> anyhow::Result<Superblock> {
         let file = File::open(device.path()).context("opening a loop device")?;
         let source = Bytes512::new(file, self.plan.sprout.extent.len);
         let whole = Extent {
@@ -228,7 +234,10 @@ impl Grower<'_> {
     fn original(&self) -> anyhow::Result<Original> {
         let source = &self.plan.source;
         let mounted = || {
-            let place = name_of(self.image.as_fd());
+            let image = self
+                .image
+                .context("there is no image to make a seed from")?;
+            let place = name_of(image.as_fd());
             let device = self.attach_file(&place, source.extent)?;
             let options = source.driver.options();
             let outer = Mounted::new(source.driver, device.path(), options, Access::Read)?;
@@ -267,11 +276,11 @@ impl Grower<'_> {
             .context("blanking the start of a partition")
     }
 
-    fn attach(&self, extent: Extent) -> anyhow::Result<LoopDevice> {
+    pub(super) fn attach(&self, extent: Extent) -> anyhow::Result<LoopDevice> {
         LoopDevice::attach(&self.program("losetup")?, self.target, extent)
     }
 
-    fn attach_read_only(&self, extent: Extent) -> anyhow::Result<LoopDevice> {
+    pub(super) fn attach_read_only(&self, extent: Extent) -> anyhow::Result<LoopDevice> {
         self.attach_file(self.target, extent)
     }
 
@@ -280,7 +289,7 @@ impl Grower<'_> {
     }
 
     /// Flushes and detaches a device, and empties the medium's own cache of it.
-    fn let_go(&self, device: LoopDevice) -> anyhow::Result<()> {
+    pub(super) fn let_go(&self, device: LoopDevice) -> anyhow::Result<()> {
         device.flush()?;
         drop(device);
         self.medium.flush()?;
@@ -288,7 +297,7 @@ impl Grower<'_> {
     }
 
     /// Tells the kernel that these devices are no part of any btrfs any more: their names will be others' soon.
-    fn forget(&self, devices: &[&LoopDevice]) {
+    pub(super) fn forget(&self, devices: &[&LoopDevice]) {
         for device in devices {
             // A kernel before 5.1 cannot, and what is still known of a device that is gone does no harm.
             let how = &["device", "scan", "--forget"];
@@ -296,13 +305,13 @@ impl Grower<'_> {
         }
     }
 
-    fn btrfs(&self, words: &[&str], paths: &[&Path]) -> Result<(), Stop> {
+    pub(super) fn btrfs(&self, words: &[&str], paths: &[&Path]) -> Result<(), Stop> {
         let mut command = self.command("btrfs")?;
         run(command.args(words).args(paths), self.cancel)?;
         Ok(())
     }
 
-    fn command(&self, name: &str) -> anyhow::Result<Command> {
+    pub(super) fn command(&self, name: &str) -> anyhow::Result<Command> {
         Ok(Command::new(self.program(name)?))
     }
 
@@ -392,175 +401,4 @@ fn label_like(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::disk::direct::Kind;
-    use crate::sprout::{Checksum, Part, Source};
-
-    const SEED: Extent = Extent {
-        at: Bytes::mib(8),
-        len: Bytes::mib(256),
-    };
-    const SPROUT: Extent = Extent {
-        at: Bytes::mib(264),
-        len: Bytes::mib(256),
-    };
-
-    fn sh(script: &str, at: &Path) {
-        let out = Command::new("sh")
-            .args(["-e", "-c", script])
-            .current_dir(at)
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "{script}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-    }
-
-    /// A tree with one of everything, in `tree`.
-    const TREE_SCRIPT: &str = r"
-        mkdir -p tree/usr/bin tree/etc/systemd/system tree/home/user tree/dev
-        head -c 3000000 /dev/urandom >tree/usr/bin/program; ln tree/usr/bin/program tree/usr/bin/alias
-        seq 300000 >tree/usr/text; : >tree/etc/empty; ln -s usr/bin tree/bin; echo hello >tree/home/user/note
-        truncate -s 50M tree/usr/sparse; echo end >>tree/usr/sparse
-        mknod tree/dev/null c 1 3; mknod tree/dev/disk b 8 0; mkfifo tree/dev/fifo
-        chown 1000:1000 tree/home/user tree/home/user/note; chmod 4755 tree/usr/bin/program
-        setcap cap_net_raw+ep tree/usr/text
-        setfattr -n security.selinux -v system_u:object_r:etc_t:s0 tree/etc
-        touch -d '2001-02-03 04:05:06.123456789' tree/usr/text; chmod 555 tree";
-
-    fn made(script: &str, source: impl Fn(Bytes) -> Source, checksum: Checksum) {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        sh(TREE_SCRIPT, dir.path());
-        sh(script, dir.path());
-        let (image, stick) = (dir.path().join("image"), dir.path().join("stick"));
-        let len = Bytes(fs::metadata(&image).unwrap().len());
-        File::create(&stick).unwrap().set_len(600 << 20).unwrap();
-        let part = |extent, label: &str| Part {
-            number: 1,
-            extent,
-            partuuid: String::new(),
-            label: label.into(),
-        };
-        let plan = Sprout {
-            source: source(len),
-            seed: part(SEED, "seed-test"),
-            seed_uuid: Uuid::new_v4(),
-            checksum,
-            sprout: part(SPROUT, "sprout-test"),
-            home: Home::Subvolume,
-        };
-        let medium = Medium::open(&stick, Kind::File).unwrap();
-        let grower = Grower {
-            plan: &plan,
-            host: &Host::look(),
-            image: &File::open(&image).unwrap(),
-            target: &stick,
-            medium: &medium,
-            cancel: &AtomicBool::new(false),
-        };
-        let ok = |stop: Stop| match stop {
-            Stop::Failed(error) => format!("{error:#}"),
-            Stop::Cancelled => "cancelled".into(),
-        };
-        let copied = grower.seed(&mut |_| {}).map_err(ok).unwrap();
-        let compared = grower.compare(&mut |_| {}).map_err(ok).unwrap();
-        assert_eq!(copied, compared);
-        let uuid = grower.grow().map_err(ok).unwrap();
-        assert_eq!(uuid.len(), 36);
-
-        // Judged by mount(8), and the tree by diff(1).
-        sh(
-            &format!(
-                r"mkdir mnt; cat >judge <<'END'
-set -e
-seed=$(losetup -f --show -r --offset {} --sizelimit {} stick)
-sprout=$(losetup -f --show --offset {} --sizelimit {} stick)
-trap 'umount mnt || :; losetup -d $seed $sprout' EXIT
-blkid -p -s LABEL -o value $sprout | grep -qx sprout-test
-mount -o device=$seed,subvol=@ $sprout mnt
-test -f mnt/{}
-grep -q subvol=@home mnt/etc/systemd/system/home.mount
-test -L mnt/etc/systemd/system/local-fs.target.wants/home.mount
-cmp mnt/usr/bin/program tree/usr/bin/program
-getcap mnt/usr/text | grep -q cap_net_raw
-echo written >mnt/usr/text; rm mnt/usr/bin/alias; sync; umount mnt
-mount -o device=$seed,subvol=@image $sprout mnt
-diff -r --no-dereference -x dev tree mnt
-umount mnt
-mount -o device=$seed,subvol=@home $sprout mnt
-grep -q hello mnt/user/note; test $(stat -c %u mnt/user/note) = 1000
-END
-unshare --mount --propagation private bash judge",
-                SEED.at,
-                SEED.len,
-                SPROUT.at,
-                SPROUT.len,
-                rule::PATH
-            ),
-            dir.path(),
-        );
-        let loops = Command::new("losetup").arg("-a").output().unwrap();
-        let loops = String::from_utf8_lossy(&loops.stdout).into_owned();
-        assert!(!loops.contains(dir.path().to_str().unwrap()), "{loops}");
-    }
-
-    fn plain(driver: Driver) -> impl Fn(Bytes) -> Source {
-        move |len| Source {
-            extent: Extent {
-                at: Bytes::ZERO,
-                len,
-            },
-            driver,
-            nested: None,
-        }
-    }
-
-    fn nested(driver: Driver) -> impl Fn(Bytes) -> Source {
-        move |len| Source {
-            nested: Some(("LiveOS/rootfs.img".into(), driver)),
-            ..plain(Driver::Squashfs)(len)
-        }
-    }
-
-    #[test]
-    fn from_squashfs() {
-        let script = "mksquashfs tree image -comp zstd -quiet -no-progress";
-        made(script, plain(Driver::Squashfs), Checksum::Sha256);
-    }
-
-    #[test]
-    fn from_erofs() {
-        made(
-            "mkfs.erofs --quiet -zlz4 image tree",
-            plain(Driver::Erofs),
-            Checksum::Crc32c,
-        );
-    }
-
-    #[test]
-    fn from_ext4_in_squashfs() {
-        let script = "mkdir -p n/LiveOS; truncate -s 128M n/LiveOS/rootfs.img
-            mkfs.ext4 -q -d tree n/LiveOS/rootfs.img; mkdir -p tree/lost+found
-            mksquashfs n image -quiet -no-progress";
-        made(script, nested(Driver::Ext4), Checksum::Xxhash);
-    }
-
-    #[test]
-    fn from_btrfs_in_squashfs() {
-        let script = "mkdir -p n/LiveOS; truncate -s 160M n/LiveOS/rootfs.img
-            mkfs.btrfs -q -r tree n/LiveOS/rootfs.img
-            mksquashfs n image -quiet -no-progress";
-        made(script, nested(Driver::Btrfs), Checksum::Blake2);
-    }
-}
+mod tests;

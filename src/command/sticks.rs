@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The subcommands about sticks as they are: verify, repair, extract, probe; and the front end that all jobs share.
+//! The subcommands about sticks as they are: verify, repair, extract, probe, reset, detach; and the front end that all
+//! jobs share.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::refused;
+use crate::aftercare::{self, What};
 use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{System, shown};
@@ -248,5 +250,49 @@ pub fn extract(options: &cli::Extract) -> Result<(), Exit> {
     let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
     let ended = extract::run(&request, &cancel, &mut |event| front.event(&event));
+    front.end(ended)
+}
+
+/// `livestick reset`.
+pub fn reset(options: &cli::Reset) -> Result<(), Exit> {
+    let home = options.home;
+    change(&options.common, What::Reset { home })
+}
+
+/// `livestick detach`.
+pub fn detach(options: &cli::Detach) -> Result<(), Exit> {
+    change(&options.common, What::Detach)
+}
+
+fn change(options: &cli::Changing, what: What) -> Result<(), Exit> {
+    let request = aftercare::Request {
+        target: options.target.clone(),
+        what,
+        unmount: options.writing.unmount,
+        allow_disk: options.writing.allow_disk.clone(),
+    };
+    let mut front = Front::new(
+        options.telling.json,
+        options.telling.report.as_ref(),
+        &[&options.target],
+    )?;
+    let _ = front.listen();
+    let cancel = Arc::clone(&front.cancel);
+    let host = Host::look();
+    let refused = |refusal| refused(&refusal, options.telling.json);
+    let plan = aftercare::look(&request, &host).map_err(refused)?;
+    if options.dry_run {
+        if options.telling.json {
+            say(&json::line(&plan.listing()));
+        } else {
+            say(&plan.to_string());
+        }
+        return Ok(());
+    }
+    if !options.writing.yes {
+        let what = format!("{plan}\n{}", plan.meaning());
+        confirm::type_name(&plan.target, &what, &cancel).map_err(refused)?;
+    }
+    let ended = aftercare::job::run(&plan, &host, &cancel, &mut |event| front.event(&event));
     front.end(ended)
 }

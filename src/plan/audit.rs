@@ -65,7 +65,7 @@ impl Plan {
                 return no(format!("it makes two {} filesystems", filesystem.purpose));
             }
             purposes.push(filesystem.purpose);
-            filesystem.audit(host)?;
+            filesystem.audit(false, host)?;
         }
         self.sprout
             .as_ref()
@@ -231,7 +231,9 @@ impl PlannedTarget {
 }
 
 impl Filesystem {
-    fn audit(&self, host: &Host) -> Result<(), Refusal> {
+    /// Refuses what this machine would not have planned, as far as harm could come of it. `file`: whether the target
+    /// is a regular file.
+    pub(crate) fn audit(&self, file: bool, host: &Host) -> Result<(), Refusal> {
         let what = self.purpose;
         host.need_filesystem_programs(self.kind, &what.to_string())?;
         let top = self.tree.first().map(|entry| entry.path.as_str());
@@ -245,7 +247,7 @@ impl Filesystem {
                 encryption::making(host)?
             }
             Some(_) => return no(format!("its {what} is encrypted")),
-            None => Filesystem::decide(self.kind, false, top, host)?,
+            None => Filesystem::decide(self.kind, file, top, host)?,
         };
         if (self.backing, self.filling) != (made.backing, made.filling)
             || (&self.subvolume, self.compressed) != (&made.subvolume, made.compressed)
@@ -266,7 +268,7 @@ impl Filesystem {
 }
 
 /// What is mounted as root lies inside the image, and no name is taken for something else.
-fn audit_sprout(sprout: &Sprout, image: Bytes, host: &Host) -> Result<(), Refusal> {
+pub(crate) fn audit_sprout(sprout: &Sprout, image: Bytes, host: &Host) -> Result<(), Refusal> {
     sprout::need(&sprout.source, host)?;
     let Extent { at, len } = sprout.source.extent;
     if at.checked_add(len).is_none_or(|end| end > image) {

@@ -29,7 +29,7 @@ use crate::read::{ReadAt, Window};
 use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
 use crate::verify::sprout::{self, Kin};
-use crate::verify::subject::Subject;
+use crate::verify::subject::{self, Subject};
 
 /// A filesystem behind the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,19 @@ pub struct Part {
     pub extent: Extent,
     /// The filesystem's identifier as recorded.
     pub uuid: Option<String>,
+}
+
+impl Part {
+    /// One that a record lists, if its kind is known.
+    pub fn recorded(part: &crate::record::Part) -> Option<Part> {
+        Some(Part {
+            purpose: part.purpose.clone(),
+            number: part.number,
+            kind: subject::kind(&part.kind)?,
+            extent: part.extent,
+            uuid: Some(part.uuid.to_string()),
+        })
+    }
 }
 
 /// What a checker sees.

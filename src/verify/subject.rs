@@ -99,16 +99,7 @@ impl Subject {
     /// The filesystems behind the image: those that the record lists, else those that the table shows.
     fn find_parts(&self) -> Vec<Part> {
         if let Some(record) = &self.record {
-            let part = |part: &crate::record::Part| {
-                Some(Part {
-                    purpose: part.purpose.clone(),
-                    number: part.number,
-                    kind: kind(&part.kind)?,
-                    extent: part.extent,
-                    uuid: Some(part.uuid.to_string()),
-                })
-            };
-            return record.parts.iter().filter_map(part).collect();
+            return record.parts.iter().filter_map(Part::recorded).collect();
         }
         let Ok(table) = Table::read(&self.medium) else {
             return Vec::new();
@@ -218,7 +209,7 @@ impl Subject {
     }
 }
 
-fn kind(name: &str) -> Option<FsKind> {
+pub(super) fn kind(name: &str) -> Option<FsKind> {
     [FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]
         .into_iter()
         .find(|kind| kind.name() == name)

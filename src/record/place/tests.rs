@@ -336,7 +336,7 @@ fn damaged_and_newer_copies_are_named() {
         panic!()
     };
     assert_eq!(copies.len(), 2);
-    assert_eq!(copies[0].condition, Condition::Newer(2, 0));
+    assert_eq!(copies[0].condition, Condition::Newer(2, form::MINOR));
     assert!(matches!(&copies[1].condition, Condition::Damaged(why) if why.contains("digest")));
 }
 

@@ -117,6 +117,8 @@ pub fn heading(task: event::Task) -> &'static str {
         event::Task::Repair => "Repair",
         event::Task::Extract => "Extract",
         event::Task::Probe => "Probe",
+        event::Task::Reset => "Reset",
+        event::Task::Detach => "Detach",
     }
 }
 

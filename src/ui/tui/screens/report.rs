@@ -98,6 +98,8 @@ fn title(ended: &Ended) -> &'static str {
                 Task::Repair => "Not repaired",
                 Task::Extract => "No image",
                 Task::Probe => "Not probed",
+                Task::Reset => "Not reset",
+                Task::Detach => "Not detached",
             };
         }
     };
@@ -112,6 +114,9 @@ fn title(ended: &Ended) -> &'static str {
         (Task::Extract, _) => "The image is back",
         (Task::Probe, true) => "It has the size it claims",
         (Task::Probe, false) => "Not the size it claims, or not proven",
+        (Task::Reset, true) => "Reset",
+        (Task::Detach, true) => "Detached from its seed",
+        (Task::Reset | Task::Detach, false) => "Done, and not as it should be, or not proven",
     }
 }
 

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can be done to a sprout later: its root put back to the image's, and the seed taken away from under it.
+//!
+//! A new root is made beside the old one, complete with rule and units, and takes its place in one step; so a kill at
+//! any moment leaves the old root or the new one. What was half made is taken away by the next reset.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anyhow::{Context, bail};
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use crate::apply::flow::Stop;
+use crate::apply::grow::delete_subvolume;
+use crate::apply::loopdev::LoopDevice;
+use crate::apply::mounted::{Access, Mounted};
+use crate::apply::program::run;
+use crate::apply::sprout::Grower;
+use crate::sprout::{Driver, HOME, Home, ROOT, TREE, tree};
+use crate::superblock::Details;
+
+/// What is being made, or is about to go.
+const BESIDE: &str = "@livestick-reset";
+
+/// A sprout that is mounted, with its seed if it has one. Fields go in this order.
+struct Open {
+    sprout: Mounted,
+    device: LoopDevice,
+    seed: Option<LoopDevice>,
+}
+
+impl Grower<'_> {
+    /// How many devices the sprout has: two, or one if it was detached from its seed.
+    pub fn devices(&self) -> anyhow::Result<u64> {
+        let device = self.attach_read_only(self.plan.sprout.extent)?;
+        match self.superblock(&device)?.details {
+            Details::Btrfs {
+                seeding: false,
+                devices,
+                ..
+            } => Ok(devices),
+            _ => bail!("where the sprout was there is something else"),
+        }
+    }
+
+    fn open(&self) -> anyhow::Result<Open> {
+        let seed = match self.devices()? {
+            1 => None,
+            2 => Some(self.attach_read_only(self.plan.seed.extent)?),
+            other => {
+                bail!("the sprout has {other} devices, and two is the most that it was made of")
+            }
+        };
+        let device = self.attach(self.plan.sprout.extent)?;
+        let with = seed
+            .as_ref()
+            .map(|seed| format!("device={}", seed.path().display()));
+        let options: Vec<&str> = ["compress=zstd"]
+            .into_iter()
+            .chain(with.as_deref())
+            .collect();
+        let sprout = Mounted::new(Driver::Btrfs, device.path(), &options, Access::Write)?;
+        Ok(Open {
+            sprout,
+            device,
+            seed,
+        })
+    }
+
+    fn close(&self, open: Open) -> Result<(), Stop> {
+        open.sprout.sync()?;
+        drop(open.sprout);
+        let devices: Vec<&LoopDevice> = [Some(&open.device), open.seed.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.forget(&devices);
+        drop(open.seed);
+        self.let_go(open.device)?;
+        Ok(())
+    }
+
+    /// Puts the root back to the image's, and people's files, too, if `home`.
+    pub fn reset(&self, home: bool) -> Result<(), Stop> {
+        let open = self.open()?;
+        let top = &open.sprout;
+        let at = |name: &str| top.path().join(name);
+        self.remove(top, BESIDE)?;
+        self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(BESIDE)])?;
+        let root = tree::enter(top.root(), BESIDE)?;
+        self.furnish(root.as_fd())?;
+        drop(root);
+        top.sync()?;
+        take_place(top.root(), ROOT)?;
+        self.remove(top, BESIDE)?;
+        if home && self.plan.home == Home::Subvolume {
+            self.btrfs(&["subvolume", "create"], &[&at(BESIDE)])?;
+            // As when the sprout was grown.
+            let mut copy = self.command("cp")?;
+            copy.args(["-a", "-T"]).arg(at(ROOT).join("home/."));
+            run(copy.arg(at(BESIDE)), self.cancel)?;
+            top.sync()?;
+            take_place(top.root(), HOME)?;
+            self.remove(top, BESIDE)?;
+        }
+        // The room of what is gone comes back now, and not while the system that starts next is at work.
+        // The first request wakes up whoever clears away (Linux, `fs/btrfs/ioctl.c`, `BTRFS_IOC_SYNC`).
+        self.btrfs(&["filesystem", "sync"], &[&top.path()])?;
+        self.btrfs(&["subvolume", "sync"], &[&top.path()])?;
+        self.close(open)
+    }
+
+    /// Takes a subvolume away, with those that a running system made in it.
+    fn remove(&self, top: &Mounted, name: &str) -> Result<(), Stop> {
+        if tree::enter(top.root(), name).is_err() {
+            return Ok(());
+        }
+        let mut list = self.command("btrfs")?;
+        list.args(["subvolume", "list"]).arg(top.path());
+        let text = run(&list, self.cancel)?;
+        let inside = format!("{name}/");
+        let mut paths: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once(" path "))
+            .map(|(_, path)| path)
+            .filter(|path| path.starts_with(&inside))
+            .collect();
+        // What lies deeper goes first.
+        paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
+        for path in paths.into_iter().chain([name]) {
+            let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let parent = if parents.is_empty() {
+                top.root()
+                    .try_clone_to_owned()
+                    .context("looking at a sprout")?
+            } else {
+                tree::enter(top.root(), parents)?
+            };
+            delete_subvolume(parent.as_fd(), name)?;
+        }
+        Ok(())
+    }
+
+    /// Copies what is still in the seed alone into the sprout, which needs no seed from then on.
+    pub fn detach(&self) -> Result<(), Stop> {
+        let open = self.open()?;
+        if open.seed.is_none() {
+            return Err(anyhow::anyhow!("the sprout needs no seed any more").into());
+        }
+        // The seed is device 1: it was there before the other one was added.
+        let removed = self.btrfs(&["device", "remove", "1"], &[&open.sprout.path()]);
+        match removed {
+            Err(Stop::Failed(error)) if error.to_string().contains("No space left") => {
+                return Err(error
+                    .context("the sprout has no room for all of the image's root; delete something and try again")
+                    .into());
+            }
+            removed => removed?,
+        }
+        self.close(open)?;
+        let devices = self.devices()?;
+        if devices != 1 {
+            return Err(anyhow::anyhow!("the sprout still has {devices} devices").into());
+        }
+        // It has to be there without its seed.
+        let device = self.attach_read_only(self.plan.sprout.extent)?;
+        let alone = Mounted::new(Driver::Btrfs, device.path(), &[], Access::Read)?;
+        tree::enter(alone.root(), ROOT)?;
+        drop(alone);
+        self.forget(&[&device]);
+        Ok(())
+    }
+}
+
+/// Lets [`BESIDE`] and `name` change places; where there is no `name` any more, it gets that name.
+fn take_place(top: BorrowedFd<'_>, name: &str) -> anyhow::Result<()> {
+    let exchanged = rustix::fs::renameat_with(top, BESIDE, top, name, RenameFlags::EXCHANGE);
+    let done = match exchanged {
+        Err(Errno::NOENT) => rustix::fs::renameat(top, BESIDE, top, name),
+        exchanged => exchanged,
+    };
+    done.with_context(|| format!("putting a new {name} in its place"))
+}

@@ -338,6 +338,12 @@ fn reset(
             stays.push("the partition of /home".into());
             continue;
         }
+        if filesystem.encryption.is_some() {
+            return Err(refusal(
+                &target.path,
+                "has an encrypted /home, which is not made anew without its passphrase; leave out --home, or write the stick again",
+            ));
+        }
         let filesystem = Box::new(as_here(filesystem, target, host)?);
         actions.push(Action::Make { filesystem });
     }

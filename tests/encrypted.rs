@@ -255,6 +255,17 @@ fn others_open_decrypt_and_check_what_an_ordinary_user_made() {
             .unwrap()
             .contains("without the passphrase")
     );
+    // Resetting the overlay puts back what opens the home, and never makes the home anew in the clear.
+    let path = stick.path("stick.img");
+    let before = fs::read(stick.partition("home")).unwrap();
+    let out = livestick(&["reset", text(&path), "--home", "--yes"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(3), "{said}");
+    assert!(said.contains("encrypted /home"), "{said}");
+    let out = livestick(&["reset", text(&path), "--yes"]);
+    assert!(out.status.success(), "{out:?}");
+    assert_overlay(&stick);
+    assert!(fs::read(stick.partition("home")).unwrap() == before);
     // What is inside cannot be known; each copy of the header can.
     flip(&stick, 20 << 20);
     assert_eq!(verified(&stick).0, Some(0));

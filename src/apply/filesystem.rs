@@ -77,6 +77,9 @@ pub struct Maker<'a> {
 impl Maker<'_> {
     /// Makes `filesystem` and checks it; gives the name of the program that found nothing wrong.
     pub fn make(&self, filesystem: &Filesystem) -> Result<&'static str, Stop> {
+        if filesystem.encryption.is_some() {
+            return Err(anyhow::anyhow!("it is encrypted, and its key was not made").into());
+        }
         let staging = Staging::new(&filesystem.tree, self.host.root)?;
         match filesystem.backing {
             Backing::Loop => self.on_loop(filesystem, &staging)?,

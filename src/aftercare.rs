@@ -431,6 +431,7 @@ mod tests {
             filling: Filling::Mkfs,
             subvolume: None,
             compressed: false,
+            encryption: None,
             tree: Vec::new(),
         };
         let says = |filesystem| {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A medium that fails.
 
-use std::fs;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

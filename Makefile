@@ -75,13 +75,14 @@ boot-test-all: build
 bench: build
 	benches/write $(BINARY)
 	benches/verify $(BINARY)
+	benches/persistence $(BINARY)
 
 # A minute of coverage-guided fuzzing for everything that reads untrusted bytes (installs cargo-fuzz; the sanitizer
 # flags are unstable, which RUSTC_BOOTSTRAP allows on a stable toolchain).
 fuzz: packages-installed
 	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	fuzz/seeds fuzz/corpus
-	for target in iso9660 gpt_mbr initrd root grub isolinux fat published record; do RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=60 -max_len=1100000 -timeout=20 -rss_limit_mb=1024 || exit 1; done
+	for target in iso9660 gpt_mbr initrd root grub isolinux fat published record luks; do RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=60 -max_len=1100000 -timeout=20 -rss_limit_mb=1024 || exit 1; done
 
 # The program, its manual and its completions below $(DESTDIR)$(PREFIX); ZSH is where zsh looks for completions.
 install: build install-files

@@ -101,7 +101,7 @@ _livestick() {
 
     case "${cmd}" in
         livestick)
-            opts="-h -V --help --version inspect list write verify repair extract reset detach probe livecd-iso-to-disk doctor tui help"
+            opts="-h -V --help --version inspect list write verify repair extract reset detach probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -191,7 +191,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__help)
-            opts="inspect list write verify repair extract reset detach probe livecd-iso-to-disk doctor tui help"
+            opts="inspect list write verify repair extract reset detach probe doctor livecd-iso-to-disk tui help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -459,7 +459,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__probe)
-            opts="-y -h --full --yes --unmount --allow-disk --json --help"
+            opts="-y -h --full --yes --unmount --allow-disk --json --report --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -467,6 +467,21 @@ _livestick() {
             case "${prev}" in
                 --allow-disk)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 *)
@@ -616,7 +631,7 @@ _livestick() {
             return 0
             ;;
         livestick__subcmd__write)
-            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --persistence --csum --home-size-mb --home-size --home-fs --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --report --checksum --keyring --help"
+            opts="-n -y -h --size --overlay-size-mb --overlay-size --overlay-fs --persistence --csum --home-size-mb --home-size --home-fs --home-encrypt --home-passphrase-file --extra-kernel-args --dry-run --yes --unmount --allow-disk --no-capacity-probe --capacity-probe --json --seed --report --checksum --keyring --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -656,6 +671,21 @@ _livestick() {
                     ;;
                 --home-fs)
                     COMPREPLY=($(compgen -W "btrfs ext4 xfs" -- "${cur}"))
+                    return 0
+                    ;;
+                --home-passphrase-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --extra-kernel-args)

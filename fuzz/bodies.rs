@@ -9,6 +9,7 @@ use livestick::image::initrd;
 use livestick::image::iso9660::Iso;
 use livestick::image::isomd5;
 use livestick::image::root::RootImage;
+use livestick::luks;
 use livestick::patch::{After, Draft, Patch};
 use livestick::plan::ids::Ids;
 use livestick::published::armor;
@@ -242,4 +243,34 @@ fn changes_lie_inside(draft: &Draft<'_>, len: usize) {
         }
     }
     assert_eq!(draft.len().0, len as u64);
+}
+
+/// The head of an encrypted partition, as it is, and with checksums that are right.
+pub fn luks(data: &[u8]) {
+    let mut bytes = data.to_vec();
+    for round in 0..2 {
+        let copies = luks::read(&bytes);
+        let fault = copies.fault();
+        if let Some(header) = copies.best() {
+            let _ = header.segment();
+        } else {
+            assert!(fault.is_some());
+        }
+        if round == 0 {
+            for at in [0, 0x4000] {
+                seal_luks(&mut bytes, at);
+            }
+        }
+    }
+}
+
+/// Makes the checksum of a header right, where there is room for it (LUKS2 On-Disk Format 1.1, 2.1: `csum`).
+fn seal_luks(bytes: &mut [u8], at: usize) {
+    use sha2::{Digest, Sha256};
+    let Some(header) = bytes.get_mut(at..at + 0x4000) else {
+        return;
+    };
+    header[448..512].fill(0);
+    let sum = Sha256::digest(&*header);
+    header[448..480].copy_from_slice(&sum);
 }

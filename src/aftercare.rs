@@ -249,14 +249,14 @@ pub fn look(request: &Request, host: &Host) -> Result<Plan, Refusal> {
         What::Reset { home } => reset(&making, home, &subject, &target, host)?,
         What::Detach => detach(sprout.as_ref(), &subject, &target)?,
     };
-    if let Some(sprout) = &sprout {
-        audit_sprout(sprout, record.image.size, host)?;
-    }
-    if target.kind == Kind::Disk && !host.root {
+    if (target.kind == Kind::Disk || sprout.is_some()) && !(host.root && host.loop_devices) {
         return Err(Refusal::Host(format!(
-            "writing to {} takes root; run it as root",
+            "changing {} takes root and loop devices; run it as root, with the loop module loaded",
             shown(&target.path)
         )));
+    }
+    if let Some(sprout) = &sprout {
+        audit_sprout(sprout, record.image.size, host)?;
     }
     Ok(Plan {
         target,
@@ -338,6 +338,12 @@ fn reset(
             stays.push("the partition of /home".into());
             continue;
         }
+        if filesystem.encryption.is_some() {
+            return Err(refusal(
+                &target.path,
+                "has an encrypted /home, which is not made anew without its passphrase; leave out --home, or write the stick again",
+            ));
+        }
         let filesystem = Box::new(as_here(filesystem, target, host)?);
         actions.push(Action::Make { filesystem });
     }
@@ -394,17 +400,55 @@ fn detach(
     }
     let stays = vec![
         "everything that was changed, and /home".to_owned(),
-        if sprout.within {
-            format!(
-                "the image, which nothing but its own entries needs any more: the entry of partition {} may be deleted",
-                sprout.seed.number
-            )
-        } else {
-            format!(
-                "the seed in partition {}, which nothing needs any more: its entry may be deleted, or used for something else",
-                sprout.seed.number
-            )
-        },
+        format!(
+            "the seed in partition {}: nothing that starts needs it any more, and `verify` knows it as before",
+            sprout.seed.number
+        ),
     ];
     Ok((vec![Action::Detach], stays))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::filesystem::{Backing, Filling};
+    use crate::record::form::tests::made_up;
+    use crate::request::FsKind;
+
+    #[test]
+    fn what_a_record_says_elsewhere_is_not_written_over() {
+        let record = made_up(3, 1);
+        let part = &record.parts[0];
+        let filesystem = |purpose, extent| Filesystem {
+            purpose,
+            number: part.number,
+            extent,
+            partuuid: part.partuuid.clone(),
+            kind: FsKind::Ext4,
+            label: "ovl-1".into(),
+            uuid: part.uuid,
+            backing: Backing::Loop,
+            filling: Filling::Mkfs,
+            subvolume: None,
+            compressed: false,
+            encryption: None,
+            tree: Vec::new(),
+        };
+        let says = |filesystem| {
+            let making = Making::of(&[filesystem], None);
+            let text = making.text();
+            let read = Making::parse(&text).unwrap();
+            assert_eq!(read, making);
+            of_record(&read, &record)
+        };
+        assert!(says(filesystem(Purpose::Overlay, part.extent)));
+        assert!(!says(filesystem(Purpose::Home, part.extent)));
+        let whole = Extent {
+            at: Bytes::ZERO,
+            len: record.medium,
+        };
+        assert!(!says(filesystem(Purpose::Overlay, whole)));
+        assert_eq!(Making::default().text(), "");
+        assert_eq!(Making::parse("{}"), None);
+    }
 }

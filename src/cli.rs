@@ -13,6 +13,9 @@ use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
 use crate::sprout::Checksum;
 use crate::units::Bytes;
 
+/// The version, and the commit where it is known: "0.1.0 (8068d80)".
+pub const VERSION: &str = env!("LIVESTICK_VERSION");
+
 /// The end of every help text.
 pub const EXIT_STATUS: &str = "\
 Exit status:
@@ -34,7 +37,7 @@ Exit status:
 
 /// Write a live image to a USB stick, give it a memory, and prove what is on it.
 #[derive(Debug, Parser)]
-#[command(name = "livestick", version, after_help = EXIT_STATUS, max_term_width = 80)]
+#[command(name = "livestick", version = VERSION, after_help = EXIT_STATUS, max_term_width = 80)]
 pub struct Cli {
     /// What to do; without it the terminal interface opens.
     #[command(subcommand)]
@@ -54,9 +57,22 @@ pub enum Command {
     #[command(after_help = EXIT_STATUS)]
     Write(Box<Write>),
     /// Compare a stick with what was written to it, without image and network
+    ///
+    /// The stick is read once, past the caches, and only read. The overlay and
+    /// /home are looked over by their own checkers, without a mount, unless they
+    /// are in use: btrfs has checksums of data and metadata (both copies of the
+    /// metadata are compared, and files with damaged data are named; files marked
+    /// nodatacow have no checksums), ext4 and xfs have none of the data in files,
+    /// so that nobody can tell whether these changed.
     #[command(after_help = EXIT_STATUS)]
     Verify(Verify),
     /// Write again what is damaged on a stick
+    ///
+    /// The whole stick is read and compared first; what is damaged is listed, and
+    /// written once that was confirmed. Then the whole range of the image is read
+    /// once more, past the caches, with the partition table and both copies of the
+    /// record: "cured" is said only where all of it is right after the last write.
+    /// The overlay and /home are not written to, and not checked a second time.
     #[command(after_help = EXIT_STATUS)]
     Repair(Repair),
     /// Get the original image back from a stick, byte for byte
@@ -71,13 +87,13 @@ pub enum Command {
     /// Find out whether a stick has the size it claims
     #[command(after_help = EXIT_STATUS)]
     Probe(Probe),
-    /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
-    #[command(disable_help_flag = true)]
-    LivecdIsoToDisk(Classic),
     /// Tell what this machine lacks of what livestick makes use of, and what
     /// each missing thing costs
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),
+    /// Take the command line of livecd-iso-to-disk; `--help` behind it tells its options
+    #[command(disable_help_flag = true)]
+    LivecdIsoToDisk(Classic),
     /// Choose, size, review, write and report in the terminal interface
     #[command(after_help = EXIT_STATUS)]
     Tui(Tui),
@@ -167,6 +183,31 @@ pub struct List {
     pub loops: bool,
 }
 
+/// How a stick is written to that is not written anew.
+#[derive(Debug, Args)]
+pub struct Writing {
+    /// Do not ask before anything is written
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Unmount what is mounted from the stick
+    #[arg(long)]
+    pub unmount: bool,
+    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
+    #[arg(long, value_name = "ID")]
+    pub allow_disk: Option<String>,
+}
+
+/// How a job is told.
+#[derive(Debug, Args)]
+pub struct Telling {
+    /// Give the events and the report as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file, too (as JSON if its name ends in .json)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+}
+
 /// `livestick doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -177,10 +218,6 @@ pub struct Doctor {
 
 /// `livestick probe`.
 #[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "flags of a command line are bools"
-)]
 pub struct Probe {
     /// The stick: a whole disk such as /dev/sdb
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -188,18 +225,12 @@ pub struct Probe {
     /// Write and read everything, which takes hours; all data is lost
     #[arg(long)]
     pub full: bool,
-    /// Do not ask before anything is written
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the stick
-    #[arg(long)]
-    pub unmount: bool,
-    /// Probe a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-    /// Give progress and result as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
+    /// How it is written to.
+    #[command(flatten)]
+    pub writing: Writing,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// A filesystem, as a word of the command line.
@@ -299,6 +330,12 @@ pub struct Write {
     /// The filesystem of /home [default: the best that the image can mount]
     #[arg(long, value_name = "FS", value_enum)]
     pub home_fs: Option<FsName>,
+    /// Encrypt /home; the passphrase is asked for now, twice, and at each boot
+    #[arg(long)]
+    pub home_encrypt: bool,
+    /// Take the passphrase from this file (its only line) and not from the terminal
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub home_passphrase_file: Option<PathBuf>,
     /// More kernel arguments, for every entry that starts the live system
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub extra_kernel_args: Option<String>,
@@ -324,7 +361,7 @@ pub struct Write {
     #[arg(long)]
     pub json: bool,
     /// Derive every identifier from this text, so that the same command gives the same stick
-    /// (which must not meet its twin in one machine)
+    /// (which must not meet its twin in one machine); an encrypted /home is another each time
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
     /// Write the report to this file, too (as JSON if its name ends in .json)
@@ -347,20 +384,13 @@ pub struct Verify {
     /// What the distribution published of the image.
     #[command(flatten)]
     pub published: PublishedOptions,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `livestick repair`.
 #[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "flags of a command line are bools"
-)]
 pub struct Repair {
     /// The stick: a whole disk such as /dev/sdb, or a stick image file
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -371,21 +401,12 @@ pub struct Repair {
     /// Print what would be written again, and write nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
-    /// Do not ask before a stick is written to
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the target
-    #[arg(long)]
-    pub unmount: bool,
-    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// How it is written to.
+    #[command(flatten)]
+    pub writing: Writing,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `livestick extract`.
@@ -400,20 +421,13 @@ pub struct Extract {
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// What `reset` and `detach` have in common.
 #[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "flags of a command line are bools"
-)]
 pub struct Changing {
     /// The stick: a whole disk such as /dev/sdb, or a stick image file
     #[arg(value_hint = clap::ValueHint::AnyPath)]
@@ -421,21 +435,12 @@ pub struct Changing {
     /// Print what would be done, and write nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
-    /// Do not ask before a stick is written to
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the target
-    #[arg(long)]
-    pub unmount: bool,
-    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
+    /// What may be written to.
+    #[command(flatten)]
+    pub writing: Writing,
+    /// How it is told.
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `livestick reset`: a new overlay, or a new snapshot of the image's root in the sprout.
@@ -503,6 +508,14 @@ impl Write {
             "overlay",
         )?;
         let home = wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?;
+        if self.home_encrypt && home.is_none() {
+            return Err(
+                "--home-encrypt encrypts nothing without --home-size-mb or --home-size".into(),
+            );
+        }
+        if self.home_passphrase_file.is_some() && !self.home_encrypt {
+            return Err("--home-passphrase-file is of no use without --home-encrypt".into());
+        }
         match (self.persistence, overlay) {
             (Some(How::None), Some(_)) => {
                 return Err("--persistence none keeps nothing; leave out --overlay-size-mb".into());
@@ -539,6 +552,7 @@ impl Write {
             },
             csum: self.csum.map(Into::into).unwrap_or_default(),
             home,
+            encrypt_home: self.home_encrypt,
             extra_arguments: self
                 .extra_kernel_args
                 .iter()

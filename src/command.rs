@@ -2,6 +2,7 @@
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
 mod classic;
+mod passphrase;
 mod sticks;
 
 use std::io::{self, Write as _};
@@ -9,14 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use classic::livecd_iso_to_disk;
+use passphrase::Secret;
 use sticks::Front;
-pub use sticks::{detach, extract, repair, reset, verify};
+pub use sticks::{detach, extract, probe, repair, reset, verify};
 
 use crate::apply::flow::Stop;
-use crate::capacity::job::Job;
 use crate::cli;
 use crate::disk::{self, System};
 use crate::doctor::Checkup;
@@ -30,7 +30,8 @@ use crate::published::{Comparison, Published, lookup};
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, StickState};
 use crate::request::Request;
-use crate::ui::json::{self, Json};
+use crate::secret::Passphrase;
+use crate::ui::json;
 use crate::ui::plain::Plain;
 use crate::ui::{confirm, facts, say, tui, warn};
 use crate::units::Bytes;
@@ -149,6 +150,11 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
         options.report.as_ref(),
         &[&options.image, &options.target],
     )?;
+    let secret = Secret::of(
+        request.encrypt_home && !options.dry_run,
+        options.home_passphrase_file.as_deref(),
+    )
+    .map_err(|no| no.told(options.json))?;
     let host = Host::look();
     let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
     if options.dry_run {
@@ -162,57 +168,29 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     if !options.yes {
         confirm::ask(&plan).map_err(|refusal| refused(&refusal, options.json))?;
     }
-    write_stick(&plan, &host, front)
+    let secret = secret.ask(&front).map_err(|no| no.told(options.json))?;
+    write_stick(&plan, secret.as_ref(), &host, front)
 }
 
 /// Writes what a plan lists, once it was confirmed.
-fn write_stick(plan: &Plan, host: &Host, mut front: Front) -> Result<(), Exit> {
+fn write_stick(
+    plan: &Plan,
+    secret: Option<&Passphrase>,
+    host: &Host,
+    mut front: Front,
+) -> Result<(), Exit> {
     if privilege::needs_root(plan, host) {
         warn(&format!(
             "writing to {} takes root; a password may be asked for",
             disk::shown(&plan.target.path)
         ));
     }
-    front.listen();
+    let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
-    let ended = privilege::write(plan, host, &cancel, &mut |event| front.event(&event));
+    let ended = privilege::write(plan, secret, host, &cancel, &mut |event| {
+        front.event(&event);
+    });
     front.end(ended)
-}
-
-/// `livestick probe`.
-pub fn probe(options: &cli::Probe) -> Result<(), Exit> {
-    let refused = |refusal: Refusal| refused(&refusal, options.json);
-    let request = Request {
-        target: options.target.clone(),
-        unmount: options.unmount,
-        allow_disk: options.allow_disk.clone(),
-        ..Request::default()
-    };
-    let target = target::look(&request, &System::real()).map_err(refused)?;
-    let job = Job::new(target, options.full).map_err(refused)?;
-    privilege::may_write(&job.target).map_err(refused)?;
-    if !options.yes {
-        confirm::ask_to_probe(&job).map_err(refused)?;
-    }
-    let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // Without the handler the signal would leave marks behind.
-        signal_hook::flag::register(signal, Arc::clone(&cancel))
-            .map_err(|error| refused(Refusal::Host(format!("taking signals: {error}"))))?;
-    }
-    let (mut json, mut plain) = (Json::default(), Plain::default());
-    let mut sink = |event: Event| {
-        if options.json {
-            json.event(&event);
-        } else {
-            plain.event(&event);
-        }
-    };
-    match job.run(&Host::look(), &cancel, &mut sink) {
-        Ok(report) if report.exit == Exit::Verified => Ok(()),
-        Ok(report) => Err(report.exit),
-        Err(failure) => Err(failure.exit),
-    }
 }
 
 /// `livestick tui`.

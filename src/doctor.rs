@@ -214,7 +214,7 @@ fn surroundings(host: &Host, system: &System) -> Vec<Finding> {
             About::System,
             "libblkid",
             cfg!(feature = "blkid"),
-            "livestick's own reading names what is on a stick now, which knows fewer filesystems",
+            "livestick's own reading names what is on a stick now: a little less of NTFS, UDF and ZFS",
         ),
     ]
 }

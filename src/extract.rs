@@ -99,7 +99,7 @@ fn extract(
         .map_err(|error| unwritten(request, &error))?;
     let digest = copy(&subject, record, file.as_file_mut(), cancel, &mut steps)?;
     steps.finish();
-    finish(request, file)?;
+    finish(request, &directory, file)?;
 
     let mut report = Report::new(Task::Extract, words);
     report.exit = Exit::Verified;
@@ -262,7 +262,11 @@ fn unwritten(request: &Request, error: &io::Error) -> Failure {
 }
 
 /// Gives the complete file its name, and the permissions that a new file gets.
-fn finish(request: &Request, file: tempfile::NamedTempFile) -> Result<(), Failure> {
+fn finish(
+    request: &Request,
+    directory: &Path,
+    file: tempfile::NamedTempFile,
+) -> Result<(), Failure> {
     let named = || -> anyhow::Result<()> {
         let mask = rustix::process::umask(rustix::fs::Mode::empty());
         rustix::process::umask(mask);
@@ -270,10 +274,12 @@ fn finish(request: &Request, file: tempfile::NamedTempFile) -> Result<(), Failur
         file.as_file()
             .set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.as_file().sync_all().context("flushing it")?;
+        // In the folder that was looked at, wherever a link on the way to it leads by now.
+        let out = directory.join(request.out.file_name().context("it has no name")?);
         if request.force {
-            file.persist(&request.out)?;
+            file.persist(&out)?;
         } else {
-            file.persist_noclobber(&request.out)?;
+            file.persist_noclobber(&out)?;
         }
         Ok(())
     };

@@ -56,6 +56,8 @@ pub struct Host {
     pub btrfs_progs: Option<Version>,
     /// The version of e2fsprogs, where installed.
     pub e2fsprogs: Option<Version>,
+    /// The version of cryptsetup, where installed.
+    pub cryptsetup: Option<Version>,
     /// Where programs are looked for.
     search: Vec<PathBuf>,
 }
@@ -83,12 +85,14 @@ impl Host {
             filesystems: kernel_filesystems(),
             btrfs_progs: None,
             e2fsprogs: None,
+            cryptsetup: None,
             search,
         };
         host.user_namespaces = root || host.try_unshare(&["--map-root-user"]);
         host.private_mounts = root && host.try_unshare(PRIVATE);
         host.btrfs_progs = host.version(programs::MKFS_BTRFS.name, &["--version"]);
         host.e2fsprogs = host.version(programs::MKFS_EXT4.name, &["-V"]);
+        host.cryptsetup = host.version(programs::CRYPTSETUP.name, &["--version"]);
         host
     }
 
@@ -202,6 +206,17 @@ impl Host {
         let text = [output.stdout, output.stderr].concat();
         parse_version(&String::from_utf8_lossy(&text))
     }
+}
+
+/// Waits until the kernel has random numbers to give, which identifiers are made of. Once, at the start.
+///
+/// Right after the start of a machine it may have none, until something happens; a rescue shell is where nothing does. The
+/// system call has the kernel find some by itself (drivers/char/random.c, `try_to_generate_entropy`, Linux 5.4). Opening
+/// `/dev/random` and polling it, which the crate getrandom does in a static program (there is no dlsym to find the call
+/// with), only waits: for ever, where no device makes interrupts.
+pub fn await_randomness() {
+    // Without the call (before Linux 3.17) there is nothing to wait with.
+    let _ = rustix::rand::getrandom(&mut [0u8; 1][..], rustix::rand::GetRandomFlags::empty());
 }
 
 /// Has temporary files go where they can be written: in a rescue shell that is often not `/tmp`. Once, at the start.

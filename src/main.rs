@@ -13,6 +13,7 @@ use livestick::report::Exit;
 use livestick::writer;
 
 fn main() -> ExitCode {
+    host::await_randomness();
     host::place_temporary_files();
     if std::env::args_os().skip(1).eq([writer::NAME]) {
         return status(writer::run());
@@ -50,8 +51,8 @@ fn main() -> ExitCode {
         Some(Command::Extract(options)) => command::extract(&options),
         Some(Command::Reset(options)) => command::reset(&options),
         Some(Command::Detach(options)) => command::detach(&options),
-        Some(Command::LivecdIsoToDisk(options)) => command::livecd_iso_to_disk(options.words),
         Some(Command::Doctor(options)) => command::doctor(&options),
+        Some(Command::LivecdIsoToDisk(options)) => command::livecd_iso_to_disk(options.words),
         Some(Command::Probe(options)) => command::probe(&options),
     })
 }

@@ -4,7 +4,8 @@
 //! * A regular file, and a disk that this user may write to, are written in this process. So is everything by root.
 //! * Otherwise `run0`, `sudo`, `doas` or `pkexec` (the first that is there, or what [`CHOICE`] names) starts
 //!   [`crate::writer`]. It asks for a password on the controlling terminal, which must be in its usual state then;
-//!   the plan goes down a pipe, never into an argument list, and events come back up another.
+//!   the plan goes down a pipe, never into an argument list, and events come back up another. A passphrase follows
+//!   the plan down the same pipe, as a message of its own.
 //! * Until the first event nothing was written: if none comes, the right was not given ([`Exit::Denied`]), and a
 //!   front end goes back to its review. From the first event on the terminal is the front end's again.
 //! * The writer stops and leaves a blank stick when it is told to cancel, or when this process is gone.
@@ -32,6 +33,7 @@ use crate::host::Host;
 use crate::plan::{Plan, PlannedTarget};
 use crate::refusal::Refusal;
 use crate::report::{Exit, Failure, Report, StickState};
+use crate::secret::Passphrase;
 use crate::ui::json;
 use crate::writer;
 
@@ -92,18 +94,19 @@ pub enum Denial {
     },
 }
 
-/// Applies `plan` like [`apply::run`], as root if that is what it takes. A failure with [`Exit::Denied`] means that
+/// Applies `plan` like [`apply::run_with`], as root if that is what it takes. A failure with [`Exit::Denied`] means that
 /// nobody gave the right to, and that nothing was written; then no event but [`Event::Failed`] was sent.
 pub fn write(
     plan: &Plan,
+    passphrase: Option<&Passphrase>,
     host: &Host,
     cancel: &AtomicBool,
     sink: &mut dyn FnMut(Event),
 ) -> Result<Report, Failure> {
     if !needs_root(plan, host) {
-        return apply::run(plan, host, cancel, sink);
+        return apply::run_with(plan, passphrase, host, cancel, sink);
     }
-    let ended = Escalation::find().and_then(|escalation| escalation.write(plan, cancel, sink));
+    let ended = Escalation::find().and_then(|tool| tool.write(plan, passphrase, cancel, sink));
     ended.unwrap_or_else(|denial| {
         let failure = Failure {
             exit: Exit::Denied,
@@ -188,6 +191,7 @@ impl Escalation {
     pub fn write(
         &self,
         plan: &Plan,
+        passphrase: Option<&Passphrase>,
         cancel: &AtomicBool,
         sink: &mut dyn FnMut(Event),
     ) -> Result<Result<Report, Failure>, Denial> {
@@ -209,7 +213,7 @@ impl Escalation {
             return Err(not_started(io::ErrorKind::BrokenPipe.into()));
         };
         let mut link = Link {
-            stop: Some(hand_over(stdin, json::line(plan))),
+            stop: Some(hand_over(stdin, json::line(plan), passphrase.cloned())),
             told: listen(stdout),
             words: Words::overhear(stderr),
             state: None,
@@ -242,16 +246,22 @@ fn found(tool: &Path) -> Option<PathBuf> {
     env::split_paths(&path).map(|dir| dir.join(tool)).find(runs)
 }
 
-/// Gives the plan to the writer, who may take it as late as the password comes. What is returned keeps the pipe open;
+/// Gives the plan to the writer, who may take it as late as the password comes, and the passphrase behind it. What is returned keeps the pipe open;
 /// a message through it cancels, and so does dropping it.
-fn hand_over(mut stdin: ChildStdin, plan: String) -> Sender<()> {
+fn hand_over(mut stdin: ChildStdin, plan: String, passphrase: Option<Passphrase>) -> Sender<()> {
     let (stop, wait) = channel();
     thread::spawn(move || {
         // A tool that gave up closes the pipe; its end is what tells.
         let _ = stdin
             .write_all(plan.as_bytes())
+            .and_then(|()| match &passphrase {
+                // One write: the line that is wiped is the only one there is.
+                Some(passphrase) => stdin.write_all(&passphrase.line()),
+                None => Ok(()),
+            })
             .and_then(|()| stdin.flush());
         drop(plan);
+        drop(passphrase);
         if wait.recv().is_ok() {
             let _ = stdin.write_all(b"cancel\n");
         }

@@ -146,6 +146,13 @@ pub const GPGV: Program = program(
     "signatures of checksum files are not checked, and what they list counts as unsigned",
 );
 
+/// Makes the header of an encrypted partition.
+pub const CRYPTSETUP: Program = program(
+    "cryptsetup",
+    "cryptsetup (Debian: cryptsetup-bin)",
+    "no encrypted /home",
+);
+
 /// All of them, in the order in which they are told of.
 pub const ALL: &[&Program] = &[
     &MKFS_BTRFS,
@@ -164,6 +171,7 @@ pub const ALL: &[&Program] = &[
     &BLOCKDEV,
     &PARTX,
     &GPGV,
+    &CRYPTSETUP,
 ];
 
 /// The one of that name.

@@ -140,6 +140,9 @@ pub enum Refusal {
     /// A plan that is not applied as it is.
     #[error("the plan is not applied: {0}")]
     Plan(String),
+    /// The user said stop where a yes was asked for.
+    #[error("stopped as asked; nothing was written")]
+    Stopped,
     /// This machine or user cannot do it.
     #[error("{0}")]
     Host(String),
@@ -152,6 +155,7 @@ impl Refusal {
             Refusal::Damaged { .. } | Refusal::Truncated { .. } | Refusal::Published(_) => {
                 Exit::Damaged
             }
+            Refusal::Stopped => Exit::Cancelled,
             _ => Exit::Refused,
         }
     }

@@ -7,8 +7,12 @@
 //! * The stick's record says what belongs there. Without one nothing is repaired, and neither is it with another image.
 //! * Only what is damaged is written, listed before; what lies in the first MiB comes last, so that a stick that is
 //!   torn out meanwhile is no worse than before.
-//! * Everything that was written is read back from the medium. "Cured" stands for that only.
+//! * Afterwards the whole range of the image is read once more, with the partition table and the record: a medium that
+//!   fails may have changed other places meanwhile. "Cured" stands for all of that being right after the last write,
+//!   and for nothing else; filesystems are not checked a second time, and the report says so.
 //! * What users have saved on the stick cannot be repaired, and is not touched.
+
+mod again;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,16 +21,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::apply::{let_go, opening, outcome, told};
-use crate::chain;
-use crate::diagnosis::atlas::Atlas;
-use crate::diagnosis::verdict::{EspSigns, Findings};
-use crate::diagnosis::{Cause, Cure, Damage, Verdict as Diagnosis};
+use crate::apply::flow::Stop;
+use crate::apply::{let_go, opening, told};
+use crate::diagnosis::{Cause, Cure, Damage};
 use crate::digest::hex;
-use crate::disk::System;
 use crate::disk::buffer::Buffer;
-use crate::disk::direct::Medium;
-use crate::disk::proof::ReadProof;
+use crate::disk::{System, shown};
 use crate::event::{Event, Step, Task, Work};
 use crate::host::Host;
 use crate::patch::lay;
@@ -34,15 +34,13 @@ use crate::plan::{PlannedTarget, target};
 use crate::read::{ReadAt, Source};
 use crate::record::{Record, tree};
 use crate::refusal::Refusal;
-use crate::report::{Exit, Failure, Report, StickState, Verdict};
+use crate::report::{Exit, Failure, Report, StickState};
 use crate::request;
 use crate::units::{Bytes, Extent, MIB};
 use crate::verify::again::all_wrong;
-use crate::verify::links::Chain;
-use crate::verify::region::Region;
 use crate::verify::steps::{Far, Steps};
 use crate::verify::subject::Subject;
-use crate::verify::{self, Found, Job, table};
+use crate::verify::{self, Found, Job, stored};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -195,11 +193,14 @@ fn look_at(
         return Err(another(&record, &format!("it has {} bytes", image.len())));
     }
     let mut steps = verify::steps(&subject, true);
-    steps.push(Step {
-        title: "write again what is damaged, and read it back".into(),
-        work: Work::Rewrite,
-        bytes: Bytes::ZERO,
-    });
+    // How much of this there is to do turns out then.
+    for (title, work) in [
+        ("write again what is damaged", Work::Rewrite),
+        ("read everything once more", Work::ReadBack),
+    ] {
+        let (title, bytes) = (title.into(), Bytes::ZERO);
+        steps.push(Step { title, work, bytes });
+    }
     let mut steps = Steps::begin(Task::Repair, subject.words.clone(), steps, sink);
     let job = Job {
         subject: &subject,
@@ -220,7 +221,12 @@ fn look_at(
         ));
     }
     let rewrites = rewrites(&subject, &record, &found);
-    let far = steps.far();
+    let mut far = steps.far();
+    if !rewrites.is_empty() {
+        let written = rewrites.iter().map(|rewrite| rewrite.extent.len).sum();
+        far.grow(Work::Rewrite, written);
+        far.grow(Work::ReadBack, record.image.size);
+    }
     let image = request.image.clone();
     Ok(Plan {
         target,
@@ -340,13 +346,16 @@ fn write(
     let image = verify::open_image(&plan.image).map_err(|why| verify::refused(&why))?;
     let medium = opening::target(&plan.target, Some(&plan.image), &system)
         .map_err(|error| fail(Exit::Refused, &error))?;
+    // The same stick may have been written anew while somebody thought about the question.
+    if stored::find(&medium).record.as_ref() != Some(&plan.record) {
+        return Err(refusal(format!(
+            "{} was written to after it was looked at; start again",
+            shown(&plan.target.path)
+        )));
+    }
     for rewrite in &plan.rewrites {
         if cancel.load(Ordering::Relaxed) {
-            return Err(Failure {
-                exit: Exit::Cancelled,
-                message: "stopped as asked".into(),
-                state: *state,
-            });
+            return Err(verify::stopped(Stop::Cancelled, Exit::Cancelled));
         }
         let bytes =
             right(rewrite, &plan.record, &image).map_err(|error| fail(Exit::Refused, &error))?;
@@ -357,15 +366,15 @@ fn write(
         written.map_err(|error| fail(Exit::WriteFailed, &error.into()))?;
         steps.progress(bytes.len());
     }
-    let (still, given, read) =
-        read_back(&plan, &medium, &image).map_err(|error| fail(Exit::NotVerified, &error))?;
-    let back = outcome::verdict(&medium, read, given);
     let mut notes = Vec::new();
     let_go(medium, &mut notes);
+    steps.finish();
+    steps.start(Work::ReadBack);
+    let mut report = again::look(&plan, host, cancel, steps)?;
+    report.notes.extend(notes);
     *state = StickState::Complete;
     steps.finish();
-    let after = After { still, back, notes };
-    report(plan, after, host, cancel)
+    Ok(report)
 }
 
 /// What belongs into a range.
@@ -387,149 +396,4 @@ fn right(rewrite: &Rewrite, record: &Record, image: &Source) -> anyhow::Result<B
         );
     }
     Ok(bytes)
-}
-
-/// Reads everything back: what is still wrong, what the kernel counted, and how much was read.
-fn read_back(
-    plan: &Plan,
-    medium: &Medium,
-    image: &Source,
-) -> anyhow::Result<(Vec<Extent>, Option<Bytes>, Bytes)> {
-    let proof = ReadProof::start(medium);
-    let mut read = Bytes::ZERO;
-    let mut given = Some(Bytes::ZERO);
-    let mut still = Vec::new();
-    for rewrite in &plan.rewrites {
-        let mut there = Buffer::new(rewrite.extent.len.index().unwrap_or(0));
-        let before = proof.bytes_from_medium();
-        let ended = medium.read_at(rewrite.extent.at, &mut there);
-        let fetched = before.and_then(|before| Some(proof.bytes_from_medium()? - before));
-        // The image is read between, which may be on the same disk, so each read is counted for itself.
-        given = given.and_then(|given| Some(given + fetched?));
-        let right = right(rewrite, &plan.record, image)?;
-        match ended {
-            Ok(()) => {
-                read += rewrite.extent.len;
-                if there[..] != right[..] {
-                    still.push(rewrite.extent);
-                }
-            }
-            Err(_) => still.push(rewrite.extent),
-        }
-    }
-    Ok((still, given, read))
-}
-
-/// What came of writing.
-struct After {
-    still: Vec<Extent>,
-    back: Verdict,
-    notes: Vec<String>,
-}
-
-/// The report: what the look found, with what is cured left out.
-fn report(plan: Plan, after: After, host: &Host, cancel: &AtomicBool) -> Result<Report, Failure> {
-    let Plan {
-        target,
-        rewrites,
-        record,
-        found,
-        ..
-    } = plan;
-    let subject =
-        Subject::open(&target.path, &System::real()).map_err(|why| verify::refused(&why))?;
-    let job = Job {
-        subject: &subject,
-        image: None,
-        published: None,
-        host,
-        cancel,
-    };
-    let is_still = |extent: Extent| after.still.iter().any(|bad| bad.overlaps(extent));
-    let written = |extent: Extent| rewrites.iter().any(|one| one.extent.overlaps(extent));
-    let mut damage = found.report.damage.clone();
-    damage.retain(|one| !written(one.extent) || is_still(one.extent));
-    let tables = table::look(&subject);
-    let mut wrong = all_wrong(&record, &found.region);
-    wrong.retain(|wrong| is_still(record.chunk(wrong.index)));
-    let region = Region {
-        // Chunk by chunk it is what was recorded, so it is the image that the record names.
-        restored: if wrong.is_empty() {
-            hex(&record.image.sha256)
-        } else {
-            found.region.restored.clone()
-        },
-        wrong,
-        ..Region::default()
-    };
-    let verdict = match (&found.verdict, after.back) {
-        (Verdict::Verified { .. }, back) => back,
-        (unproven, _) => unproven.clone(),
-    };
-    let extent = subject.extent(None);
-    let atlas = Atlas::draw(&subject.medium, extent.len, Some(&record));
-    let esp = EspSigns::default();
-    let mut report = Report::new(Task::Repair, subject.words.clone());
-    Chain {
-        job: &job,
-        extent,
-        region: &region,
-        damage: &damage,
-        verdict: &verdict,
-        atlas: &atlas,
-        esp: &esp,
-    }
-    .of_stick(&tables, &mut report);
-    let of_filesystems = subject.parts.iter().map(|part| part.purpose.as_str());
-    for name in of_filesystems {
-        let link = found.report.links.iter().find(|link| link.name == name);
-        report.links.extend(link.cloned());
-    }
-    let rest = Findings {
-        damage: &damage,
-        links: &report.links,
-        image: extent.len,
-        esp: &esp,
-        recorded: true,
-        zeros: &[],
-    }
-    .verdict();
-    report.diagnosis = Some(verdict_after(rest, rewrites.len(), after.still.len()));
-    report.exit = if damage.is_empty() && chain::holds(&report.links) {
-        Exit::Verified
-    } else {
-        Exit::NotVerified
-    };
-    report.damage = damage;
-    report.state = StickState::Complete;
-    report.notes = after.notes;
-    Ok(report)
-}
-
-/// The verdict, if of `count` ranges that were written again `still` are wrong, and `rest` is that of everything else.
-fn verdict_after(rest: Diagnosis, count: usize, still: usize) -> Diagnosis {
-    let ranges = if count == 1 {
-        "range was"
-    } else {
-        "ranges were"
-    };
-    if still > 0 {
-        return Diagnosis {
-            cause: Cause::Incurable,
-            says: format!("not cured: {still} of {count} {ranges} written again in vain"),
-            next: "replace the stick".into(),
-        };
-    }
-    let cured = format!("cured: {count} {ranges} written again and read back");
-    match rest.cause {
-        Cause::Sound | Cause::Unproven => Diagnosis {
-            cause: Cause::Cured,
-            says: cured,
-            next: "if it happens again replace the stick".into(),
-        },
-        _ => Diagnosis {
-            says: format!("{cured}; {}", rest.says),
-            ..rest
-        },
-    }
 }

@@ -175,6 +175,9 @@ pub struct Request {
     pub csum: Checksum,
     /// The persistent `/home`.
     pub home: Option<Wanted>,
+    /// Whether `/home` is encrypted. The passphrase is not here: see [`crate::secret`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub encrypt_home: bool,
     /// More kernel arguments for every live entry.
     pub extra_arguments: Vec<String>,
     /// How the boot menus wait, where that changes.

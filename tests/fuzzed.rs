@@ -126,6 +126,11 @@ fn record() {
     fuzzed("record", 4096, 200, bodies::record);
 }
 
+#[test]
+fn luks() {
+    fuzzed("luks", 600, 300, bodies::luks);
+}
+
 /// Written by another program from the man page.
 #[test]
 fn the_seeds_of_the_record_are_records() {

@@ -236,7 +236,13 @@ fn a_refusal_is_never_an_exit_status_of_zero() {
     let before = Print::of(&stick);
     for (args, code, why) in [
         (&["--multi"][..], 3, "holds one image"),
-        (&["--home-size-mb", "64"], 3, "--unencrypted-home"),
+        // It is encrypted, and there is no terminal to ask on, or else no overlay.
+        (&["--home-size-mb", "64"], 3, "/home"),
+        (
+            &["--home-size-mb", "64", "--home-passphrase-file", "/none"],
+            2,
+            "/none",
+        ),
         (&["--totaltimeout", "90"], 3, "no isolinux menu"),
         (&["--overlay-size-mb", "64"], 3, ""),
         (&["--frobnicate"], 2, "is no option"),

@@ -897,6 +897,128 @@ fn sudo_lets_an_ordinary_user_write_a_stick() {
     assert!((1..=changed).contains(&lab.differing()));
 }
 
+const SECRET: &str = "Nobody-Reads-This";
+
+/// A lab whose image can open an encrypted home, and the options that ask for one.
+fn encrypted() -> (Lab, Vec<String>) {
+    let lab = Lab::new();
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/small-iso");
+    let image = lab.path("live.iso");
+    let parts = ["--cryptsetup", "generator program library module"];
+    run(
+        text(&tool),
+        &[&["grub2", text(&image)], &parts[..]].concat(),
+    );
+    let secret = lab.path("secret");
+    fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let encrypt = ["--home-encrypt", "--home-passphrase-file", text(&secret)];
+    let options = PERSISTENCE.iter().chain(&encrypt).copied();
+    let options = options.map(str::to_owned).collect();
+    (lab, options)
+}
+
+/// Whether a process was called with the passphrase.
+fn is_told() -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut told =
+        processes.flat_map(|one| ["cmdline", "environ"].map(|name| one.path().join(name)));
+    told.any(|path| {
+        let bytes = fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).contains(SECRET)
+    })
+}
+
+#[test]
+fn a_passphrase_follows_the_plan_down_the_pipe_and_is_told_to_nobody_else() {
+    if !is_root() {
+        return;
+    }
+    let (lab, options) = encrypted();
+    let mut child = with_sudo(&lab, false, "NOPASSWD: ", &options.join(" "))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut said = String::new();
+        out.read_to_string(&mut said).unwrap();
+        said
+    });
+    let mut looks = 0;
+    while child.try_wait().unwrap().is_none() {
+        assert!(!is_told());
+        looks += 1;
+        sleep(Duration::from_millis(10));
+    }
+    let said = reader.join().unwrap();
+    assert!(looks > 10 && child.wait().unwrap().success(), "{said}");
+    assert!(
+        !said.contains(SECRET) && said.contains("encryption"),
+        "{said}"
+    );
+    let first = said.lines().find(|line| line.starts_with('{')).unwrap();
+    let Event::Planned { plan, .. } = json::parse(first.as_bytes()).unwrap() else {
+        panic!("{first}");
+    };
+    let home = &plan.filesystems[1];
+    let part = lab.path("home");
+    let mut bytes = vec![0; home.extent.len.index().unwrap()];
+    let disk = File::open(lab.disk()).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&disk, &mut bytes, home.extent.at.0).unwrap();
+    fs::write(&part, bytes).unwrap();
+    let secret = lab.path("only");
+    fs::write(&secret, SECRET).unwrap();
+    let open = ["open", "--test-passphrase", "--disable-locks", "--key-file"];
+    run(
+        "cryptsetup",
+        &[&open[..], &[text(&secret), text(&part)]].concat(),
+    );
+}
+
+#[test]
+fn an_encrypted_home_without_a_passphrase_or_in_the_wrong_place_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let (lab, options) = encrypted();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let line = lab.plan(&options);
+    let before = lab.sums();
+    let tampered = |change: &dyn Fn(&mut Plan)| {
+        let mut plan: Plan = json::parse(line.as_bytes()).unwrap();
+        change(&mut plan);
+        format!("{}{SECRET}\n", json::line(&plan))
+    };
+    let encryption = |plan: &Plan| plan.filesystems[1].encryption.clone();
+    for (input, why) in [
+        (line.clone(), "no passphrase"),
+        (format!("{line}{SECRET}"), "no passphrase"),
+        (format!("{line}\n"), "empty"),
+        (format!("{line}{}\n", "x".repeat(513)), "no passphrase"),
+        (format!("{line}a\tb\n"), "control character"),
+        (
+            tampered(&|plan| plan.filesystems[0].encryption = encryption(plan)),
+            "its overlay is encrypted",
+        ),
+        (
+            tampered(&|plan| plan.filesystems[1].extent.len = Bytes::mib(16)),
+            "no room",
+        ),
+    ] {
+        let mut writer = Writer::start(&lab.path("livestick"), &input);
+        // Nothing more comes.
+        drop(writer.child.stdin.take());
+        let events = writer.rest();
+        let (state, message) = failure(&events);
+        assert_eq!(writer.child.wait().unwrap().code(), Some(3), "{message}");
+        assert_eq!(state, StickState::Untouched);
+        assert!(message.contains(why), "{why}: {message}");
+        assert!(!message.contains(SECRET) && !message.contains("xxx"));
+    }
+    assert_eq!(lab.sums(), before);
+}
+
 #[test]
 fn a_password_that_sudo_does_not_take_ends_in_a_refusal() {
     if !is_root() {

@@ -523,7 +523,10 @@ fn reset_puts_the_first_day_back_and_detach_needs_no_seed() {
     run("losetup", &["-d", held.trim()]);
 
     let said = done(&stick, &["detach"]);
-    assert!(said.contains("which nothing needs any more"), "{said}");
+    assert!(
+        said.contains("nothing that starts needs it any more"),
+        "{said}"
+    );
     // The seed's partition is wiped, and everything is there.
     let seed = stick.parts()[0];
     let before = fs::read(&stick.path).unwrap();

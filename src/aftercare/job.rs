@@ -197,9 +197,10 @@ impl Job<'_, '_> {
             self.steps.start(Work::CheckFilesystem { partition });
             // It has another identifier if it was grown anew.
             let now = subject.parts.iter().find(|now| now.purpose == part.purpose);
-            let link = filesystem::check(&subject, now.unwrap_or(part), self.host, self.cancel)
+            let checked = filesystem::check(&subject, now.unwrap_or(part), self.host, self.cancel)
                 .map_err(|stop| stopped(stop, Exit::NotVerified))?;
-            self.report.links.push(link);
+            self.report.links.push(checked.link);
+            self.report.damage.extend(checked.damage);
             self.steps.finish();
         }
         Ok(())

@@ -17,12 +17,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use rustix::fs::SeekFrom;
 
+use crate::apply::encrypted::{self, Lock};
 use crate::apply::flow::{CHUNK, Stop};
 use crate::apply::loopdev::LoopDevice;
 use crate::apply::program::{INPUT, run, run_on};
 use crate::apply::staging::Staging;
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Medium;
+use crate::disk::shown;
 use crate::host::{Host, PRIVATE, programs_of};
 use crate::persistence::tree::Content;
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
@@ -75,17 +77,53 @@ pub struct Maker<'a> {
 impl Maker<'_> {
     /// Makes `filesystem` and checks it; gives the name of the program that found nothing wrong.
     pub fn make(&self, filesystem: &Filesystem) -> Result<&'static str, Stop> {
+        if filesystem.encryption.is_some() {
+            return Err(anyhow::anyhow!("it is encrypted, and its key was not made").into());
+        }
         let staging = Staging::new(&filesystem.tree, self.host.root)?;
         match filesystem.backing {
             Backing::Loop => self.on_loop(filesystem, &staging)?,
             Backing::Scratch => self.in_scratch(filesystem, &staging)?,
         }
-        let (_, check, _) = programs_of(filesystem.kind);
-        Ok(if filesystem.kind == FsKind::Btrfs {
-            "btrfs check"
+        Ok(checker(filesystem.kind))
+    }
+
+    /// The same for an encrypted one: in a scratch file, which is then encrypted into the partition, all of it.
+    /// `progress` is told of every chunk that was written, and of every one that was read back.
+    pub fn make_encrypted(
+        &self,
+        filesystem: &Filesystem,
+        lock: &Lock,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<&'static str, Stop> {
+        let staging = Staging::new(&filesystem.tree, self.host.root)?;
+        let scratch = self.scratch()?;
+        let inside = lock.inside(filesystem.extent)?;
+        scratch
+            .set_len(inside.len.0)
+            .context("sizing the scratch file")?;
+        self.mkfs(filesystem, Device::Scratch(&scratch), &staging)?;
+        self.check(filesystem.kind, Device::Scratch(&scratch))?;
+        let place = encrypted::Place {
+            medium: self.medium,
+            partition: filesystem.extent,
+            cancel: self.cancel,
+        };
+        place.fill(lock, &scratch, progress)?;
+        Ok(checker(filesystem.kind))
+    }
+
+    /// A file without a name: beside the target where that is a file, else where temporary files are.
+    fn scratch(&self) -> anyhow::Result<File> {
+        let beside = self.target.parent().filter(|p| !p.as_os_str().is_empty());
+        let temporary = std::env::temp_dir();
+        let place = if self.medium.is_disk() {
+            &temporary
         } else {
-            check
-        })
+            beside.unwrap_or(Path::new("."))
+        };
+        tempfile::tempfile_in(place)
+            .with_context(|| format!("making a scratch file in {}", shown(place)))
     }
 
     fn on_loop(&self, filesystem: &Filesystem, staging: &Staging) -> Result<(), Stop> {
@@ -109,9 +147,7 @@ impl Maker<'_> {
     }
 
     fn in_scratch(&self, filesystem: &Filesystem, staging: &Staging) -> Result<(), Stop> {
-        let beside = self.target.parent().filter(|p| !p.as_os_str().is_empty());
-        let scratch = tempfile::tempfile_in(beside.unwrap_or(Path::new(".")))
-            .context("making a scratch file beside the target")?;
+        let scratch = self.scratch()?;
         let len = filesystem.extent.len;
         scratch.set_len(len.0).context("sizing the scratch file")?;
         self.mkfs(filesystem, Device::Scratch(&scratch), staging)?;
@@ -275,6 +311,14 @@ impl Maker<'_> {
         self.host
             .program(name)
             .with_context(|| format!("looking for the program {name}"))
+    }
+}
+
+/// What looks a filesystem over, for people.
+fn checker(kind: FsKind) -> &'static str {
+    match programs_of(kind) {
+        _ if kind == FsKind::Btrfs => "btrfs check",
+        (_, check, _) => check,
     }
 }
 

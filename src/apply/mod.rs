@@ -6,8 +6,9 @@
 //! Where a published digest is known, the image is read once before all that, and has to have it. What is copied later
 //! has to be what was read then.
 //!
-//! 0. Where the plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a
-//!    target that fails this is left as it was.
+//! 0. Where something is encrypted, its key and header are made, in memory and in a file without a name. Where the
+//!    plan has a probe, marks show whether the target has the size it claims. They are taken back at once; a target
+//!    that fails this is left as it was.
 //! 1. The first MiB becomes zeros and is flushed. Until then nothing was written; from here on nothing boots.
 //! 2. The image from its second MiB on, with the changes; what the partition table keeps behind it; filesystems.
 //! 3. Everything is read back from the medium. What differs ends the job with a blank stick. What was read back is
@@ -15,9 +16,11 @@
 //! 4. The first MiB, its first 4 KiB last of all: they hold the boot record and the head of the partition table. If
 //!    this fails, or is not what is read back, it becomes zeros again.
 //!
-//! Every write is listed in the plan; what is written comes from the image file and the plan alone.
+//! Every write is listed in the plan; what is written comes from the image file and the plan alone, and from a random
+//! key where something is encrypted.
 
 pub mod copy;
+pub(crate) mod encrypted;
 pub mod filesystem;
 pub mod flow;
 mod grow;
@@ -41,6 +44,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 
 use crate::apply::copy::{Copied, Copy, HEAD};
+use crate::apply::encrypted::Lock;
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::sprout::Grower;
@@ -56,18 +60,31 @@ use crate::host::Host;
 use crate::image::Version;
 use crate::image::isomd5::{Check, MediaSum};
 use crate::plan::Plan;
+use crate::plan::filesystem::Filesystem;
 use crate::published::measure::measure;
 use crate::record::place;
 use crate::report::{Exit, Failure, Made, Report, StickState};
+use crate::secret::Passphrase;
 use crate::sprout::Sprout;
 use crate::units::Bytes;
 
 /// The part of the first MiB that is written after the rest of it: whole sectors of every medium.
 const FIRST: usize = 4096;
 
-/// Applies `plan`; tells `sink` what happens. Setting `cancel` stops at the next chunk.
+/// Applies a `plan` that encrypts nothing; tells `sink` what happens. Setting `cancel` stops at the next chunk.
 pub fn run(
     plan: &Plan,
+    host: &Host,
+    cancel: &AtomicBool,
+    sink: &mut dyn FnMut(Event),
+) -> Result<Report, Failure> {
+    run_with(plan, None, host, cancel, sink)
+}
+
+/// The same for any plan, with the passphrase if it encrypts something.
+pub fn run_with(
+    plan: &Plan,
+    passphrase: Option<&Passphrase>,
     host: &Host,
     cancel: &AtomicBool,
     sink: &mut dyn FnMut(Event),
@@ -81,6 +98,7 @@ pub fn run(
     });
     let mut job = Job {
         plan,
+        passphrase,
         host,
         cancel,
         sink,
@@ -91,10 +109,12 @@ pub fn run(
         state: StickState::Untouched,
         created: false,
         checked: None,
+        lock: None,
     };
     let began = Instant::now();
     let ended = job.run();
     let state = job.state;
+    let step = job.steps.get(job.current).map(|step| step.title.clone());
     match ended {
         Ok(mut report) => {
             report.seconds = began.elapsed().as_secs_f64();
@@ -105,8 +125,8 @@ pub fn run(
         }
         Err(end) => {
             let mut failure = end.into_failure(state);
-            if let Exit::WriteFailed | Exit::NotVerified = failure.exit {
-                tell_if_gone(plan, &mut failure);
+            if let Exit::WriteFailed | Exit::NotVerified | Exit::Counterfeit = failure.exit {
+                tell_if_gone(plan, step.as_deref(), &mut failure);
             }
             sink(Event::Failed {
                 failure: failure.clone(),
@@ -116,8 +136,9 @@ pub fn run(
     }
 }
 
-/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device").
-fn tell_if_gone(plan: &Plan, failure: &mut Failure) {
+/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
+/// takes them for bad places.
+fn tell_if_gone(plan: &Plan, step: Option<&str>, failure: &mut Failure) {
     let target = &plan.target;
     let identity = target.identity.as_ref();
     let gone =
@@ -125,9 +146,9 @@ fn tell_if_gone(plan: &Plan, failure: &mut Failure) {
     if gone {
         failure.exit = Exit::WriteFailed;
         failure.message = format!(
-            "{} is gone: it was pulled out, or lost its connection; plug it in and write it again ({})",
+            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and write it again",
             shown(&target.path),
-            failure.message
+            step.unwrap_or("open it")
         );
     }
 }
@@ -199,6 +220,7 @@ type Written = (Copied, Digests, Option<Bytes>, Vec<Made>);
 
 struct Job<'a> {
     plan: &'a Plan,
+    passphrase: Option<&'a Passphrase>,
     host: &'a Host,
     cancel: &'a AtomicBool,
     sink: &'a mut dyn FnMut(Event),
@@ -213,6 +235,8 @@ struct Job<'a> {
     created: bool,
     /// SHA-256 of the image, where it was compared with what was published.
     checked: Option<String>,
+    /// The head of the encrypted partition, and its key, if there is one.
+    lock: Option<Lock>,
 }
 
 impl Job<'_> {
@@ -228,6 +252,7 @@ impl Job<'_> {
     fn open_and_write(&mut self) -> Result<Report, End> {
         let image = opening::image(self.plan).map_err(End::Refused)?;
         self.check_image(&image)?;
+        self.lock = self.make_lock()?;
         let medium = opening::target(
             &self.plan.target,
             Some(&self.plan.image.path),
@@ -289,6 +314,26 @@ impl Job<'_> {
         self.checked = sums.first().map(|sum| hex(&sum.value));
         self.finish();
         Ok(())
+    }
+
+    /// Makes what an encrypted partition begins with, before anything is written: it takes memory and a program.
+    fn make_lock(&self) -> Result<Option<Lock>, End> {
+        let encryption = |filesystem: &Filesystem| filesystem.encryption.clone();
+        let planned = self.plan.filesystems.iter().find_map(encryption);
+        let (Some(encryption), Some(passphrase)) = (&planned, self.passphrase) else {
+            return match planned {
+                None => Ok(None),
+                Some(_) => Err(End::Refused(anyhow!(
+                    "the plan has an encrypted /home, and no passphrase came with it"
+                ))),
+            };
+        };
+        let made = Lock::make(encryption, passphrase, self.host, self.cancel);
+        made.map(Some).map_err(|stop| match stop {
+            Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => End::Cancelled,
+            Stop::Failed(error) => End::Refused(error.context("preparing the encrypted /home")),
+            Stop::Cancelled => End::Cancelled,
+        })
     }
 
     /// Makes sure that the target has the size it claims, if the plan says so.
@@ -587,9 +632,17 @@ impl Job<'_> {
             cancel: self.cancel,
         };
         let mut all = Vec::new();
+        let lock = self.lock.take();
         for (partition, filesystem) in plan.filesystems.iter().enumerate() {
             self.start(Work::Format { partition });
-            let checked_by = maker.make(filesystem).map_err(|stop| match stop {
+            let made = match (&filesystem.encryption, &lock) {
+                (None, _) => maker.make(filesystem),
+                (Some(_), Some(lock)) => {
+                    maker.make_encrypted(filesystem, lock, &mut |len| self.progress(len))
+                }
+                (Some(_), None) => Err(Stop::Failed(anyhow!("its key was not made"))),
+            };
+            let checked_by = made.map_err(|stop| match stop {
                 // Ctrl-C can reach a program before it has a process group of its own.
                 Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
                 Stop::Failed(error) => Stop::Failed(
@@ -602,7 +655,7 @@ impl Job<'_> {
                 purpose: filesystem.purpose.to_string(),
                 size: filesystem.extent.len,
                 filesystem: filesystem.describe(),
-                uuid: filesystem.uuid.to_string(),
+                uuid: filesystem.outside().1.to_string(),
                 checked_by: checked_by.to_owned(),
             });
             self.finish();

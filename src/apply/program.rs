@@ -7,7 +7,7 @@
 //! goes on writing to a stick that somebody is about to pull out or write again.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -78,10 +78,7 @@ fn attend(
     let clone = |file: &File| file.try_clone().context("sharing a file with a program");
     let mut command = tied(command);
     command
-        .stdin(match input {
-            Some(file) => clone(file)?.into(),
-            None => Stdio::null(),
-        })
+        .stdin(stdin(input)?)
         .stdout(clone(&output)?)
         .stderr(clone(&output)?)
         .env("LC_ALL", "C")
@@ -89,20 +86,7 @@ fn attend(
     let mut child = command
         .spawn()
         .with_context(|| format!("starting {name}"))?;
-    let status = loop {
-        if let Some(status) = child
-            .try_wait()
-            .with_context(|| format!("waiting for {name}"))?
-        {
-            break status;
-        }
-        if cancel.load(Ordering::Relaxed) {
-            end(&mut child);
-            return Err(Stop::Cancelled);
-        }
-        watch();
-        thread::sleep(PATIENCE);
-    };
+    let status = wait(&mut child, &name, cancel, watch)?;
     let text = read(output)?;
     if !status.success() {
         // Somebody may have ended it with the same signal.
@@ -111,6 +95,122 @@ fn attend(
         }
     }
     Ok((status, text))
+}
+
+/// How a program ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    name: String,
+    status: String,
+    /// Whether it ended with status 0.
+    pub success: bool,
+    /// What it said, up to 1 MiB.
+    pub text: String,
+}
+
+impl Ended {
+    /// An error with its last words.
+    pub fn failure(&self) -> anyhow::Error {
+        fail(&self.name, &self.status, &self.text)
+    }
+}
+
+/// Like [`run_on`], for a program whose failure is an answer, too.
+pub fn run_out(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+) -> Result<Ended, Stop> {
+    let (status, text) = attend(command, input, cancel, &mut || {})?;
+    Ok(Ended {
+        name: name(command),
+        status: status.to_string(),
+        success: status.success(),
+        text,
+    })
+}
+
+/// No line is given in pieces that are longer than this.
+const LINE: u64 = 1 << 16;
+
+/// Runs `command` and gives `each` the lines of its output, however many, until that wants no more.
+pub fn lines(
+    command: &Command,
+    input: Option<&File>,
+    cancel: &AtomicBool,
+    mut each: impl FnMut(&str) -> bool + Send,
+) -> Result<(), Stop> {
+    let name = name(command);
+    let mut command = tied(command);
+    command
+        .stdin(stdin(input)?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .env("LC_ALL", "C")
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {name}"))?;
+    let output = child.stdout.take().context("listening to a program")?;
+    let (status, enough) = thread::scope(|scope| {
+        let reader = scope.spawn(move || -> std::io::Result<bool> {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                if (&mut output).take(LINE).read_until(b'\n', &mut line)? == 0 {
+                    return Ok(false);
+                }
+                if !each(String::from_utf8_lossy(&line).trim_end_matches('\n')) {
+                    return Ok(true);
+                }
+            }
+        });
+        // A reader that has enough closes the pipe, which ends the program.
+        let status = wait(&mut child, &name, cancel, &mut || {});
+        let enough = reader.join();
+        (status, enough)
+    });
+    let enough = enough
+        .map_err(|_| anyhow::anyhow!("reading what {name} says"))?
+        .with_context(|| format!("reading what {name} says"))?;
+    let status = status?;
+    if status.success() || enough {
+        return Ok(());
+    }
+    if cancel.load(Ordering::Relaxed) {
+        return Err(Stop::Cancelled);
+    }
+    Err(anyhow::anyhow!("{name} ended with {status}").into())
+}
+
+fn stdin(input: Option<&File>) -> anyhow::Result<Stdio> {
+    let Some(file) = input else {
+        return Ok(Stdio::null());
+    };
+    let file = file.try_clone();
+    Ok(file.context("sharing a file with a program")?.into())
+}
+
+/// Waits for a program; ends it where that is wanted.
+fn wait(
+    child: &mut Child,
+    name: &str,
+    cancel: &AtomicBool,
+    watch: &mut dyn FnMut(),
+) -> Result<ExitStatus, Stop> {
+    loop {
+        let waited = child.try_wait();
+        if let Some(status) = waited.with_context(|| format!("waiting for {name}"))? {
+            return Ok(status);
+        }
+        if cancel.load(Ordering::Relaxed) {
+            end(child);
+            return Err(Stop::Cancelled);
+        }
+        watch();
+        thread::sleep(PATIENCE);
+    }
 }
 
 /// The name under which a program finds its standard input as a file.

@@ -67,8 +67,8 @@ pub fn record(
         purpose: filesystem.purpose.to_string(),
         number: filesystem.number,
         extent: filesystem.extent,
-        kind: filesystem.kind.name().into(),
-        uuid: filesystem.uuid,
+        kind: filesystem.outside().0.into(),
+        uuid: filesystem.outside().1,
         partuuid: filesystem.partuuid.clone(),
     });
     let mut parts = seed_and_sprout(plan, made)?;

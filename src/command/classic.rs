@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use super::passphrase::Secret;
 use super::sticks::Front;
 use super::{plan, refused, usage, write_stick};
 use crate::disk::{System, shown};
@@ -37,6 +38,8 @@ pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(
     let refused = |refusal: Refusal| refused(&refusal, false);
     let target = Target::of(&target, job.format, &System::real()).map_err(refused)?;
     job.request.target.clone_from(&target.path);
+    let secret = Secret::of(job.request.encrypt_home, job.passphrase_file.as_deref())
+        .map_err(|no| no.told(false))?;
     let host = Host::look();
     let plan = plan(&job.request, &host).map_err(refused)?;
     if job.efi && !plan.boot.firmware.iter().any(|one| one == "UEFI") {
@@ -63,5 +66,7 @@ pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(
         }
         confirm::ask(&plan).map_err(refused)?;
     }
-    write_stick(&plan, &host, Front::new(false, None, &[])?)
+    let front = Front::new(false, None, &[])?;
+    let secret = secret.ask(&front).map_err(|no| no.told(false))?;
+    write_stick(&plan, secret.as_ref(), &host, front)
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The subcommands about sticks that are written: verify, repair, extract, reset, detach; and the front end that all jobs share.
+//! The subcommands about sticks as they are: verify, repair, extract, probe, reset, detach; and the front end that all
+//! jobs share.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +12,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::refused;
 use crate::aftercare::{self, What};
+use crate::capacity::job::Job;
 use crate::cli;
-use crate::disk::shown;
+use crate::disk::{System, shown};
 use crate::event::Event;
 use crate::extract;
 use crate::host::Host;
+use crate::plan::target;
+use crate::privilege;
+use crate::refusal::Refusal;
 use crate::repair;
 use crate::report::{Exit, Failure, Report};
+use crate::request::Request;
 use crate::ui::json::{self, Json};
 use crate::ui::plain::Plain;
 use crate::ui::{confirm, say, warn};
@@ -49,13 +55,15 @@ impl Front {
         })
     }
 
-    /// From here on signals stop the job, and not the program. Not before a question: Ctrl-C is an answer to that.
-    pub(super) fn listen(&self) {
+    /// From here on signals stop the job, and not the program. A question that is asked later has to look at `cancel`.
+    ///
+    /// Without the handlers a signal ends the program: what is being written is blank then, and nothing else is hurt by
+    /// it but for a probe.
+    pub(super) fn listen(&self) -> std::io::Result<()> {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // Without the handler the signal ends the program: what is being written is blank then, and nothing else
-            // is hurt by it.
-            let _ = signal_hook::flag::register(signal, Arc::clone(&self.cancel));
+            signal_hook::flag::register(signal, Arc::clone(&self.cancel))?;
         }
+        Ok(())
     }
 
     pub(super) fn event(&mut self, event: &Event) {
@@ -97,9 +105,21 @@ fn no_place(report: &Path, others: &[&Path]) -> Option<String> {
         ));
     }
     let file = |meta: &Metadata| (meta.dev(), meta.ino());
+    // Of what is not there yet, its folder is.
+    let place = |path: &Path| {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
     let same = |other: &&Path| {
         let there = other.metadata().ok();
-        *other == report || (meta.is_some() && there.as_ref().map(file) == meta.as_ref().map(file))
+        let own = place(report);
+        let same_place = own.is_some() && own == place(other);
+        same_place
+            || *other == report
+            || (meta.is_some() && there.as_ref().map(file) == meta.as_ref().map(file))
     };
     others.iter().any(same).then(|| {
         format!("--report {told} would write over what the job works on; name another file")
@@ -122,7 +142,7 @@ pub fn save(path: &Path, report: &Report) -> std::io::Result<()> {
 /// `livestick verify`.
 pub fn verify(options: &cli::Verify) -> Result<(), Exit> {
     let asked = options.published.asked();
-    let asked = asked.map_err(|why| super::usage(why, options.json))?;
+    let asked = asked.map_err(|why| super::usage(why, options.telling.json))?;
     let request = verify::Request {
         target: options.target.clone(),
         image: options.image.clone(),
@@ -132,8 +152,12 @@ pub fn verify(options: &cli::Verify) -> Result<(), Exit> {
     };
     let mut others: Vec<&Path> = vec![&options.target];
     others.extend(options.image.as_deref());
-    let mut front = Front::new(options.json, options.report.as_ref(), &others)?;
-    front.listen();
+    let mut front = Front::new(
+        options.telling.json,
+        options.telling.report.as_ref(),
+        &others,
+    )?;
+    let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
     let ended = verify::run(&request, &Host::look(), &cancel, &mut |event| {
         front.event(&event);
@@ -146,12 +170,16 @@ pub fn repair(options: &cli::Repair) -> Result<(), Exit> {
     let request = repair::Request {
         target: options.target.clone(),
         image: options.image.clone(),
-        unmount: options.unmount,
-        allow_disk: options.allow_disk.clone(),
+        unmount: options.writing.unmount,
+        allow_disk: options.writing.allow_disk.clone(),
     };
     let others: [&Path; 2] = [&options.target, &options.image];
-    let mut front = Front::new(options.json, options.report.as_ref(), &others)?;
-    front.listen();
+    let mut front = Front::new(
+        options.telling.json,
+        options.telling.report.as_ref(),
+        &others,
+    )?;
+    let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
     let host = Host::look();
     let mut sink = |event: Event| front.event(&event);
@@ -161,19 +189,48 @@ pub fn repair(options: &cli::Repair) -> Result<(), Exit> {
         Err(failure) => return front.end(Err(failure)),
     };
     if options.dry_run {
-        if options.json {
+        if options.telling.json {
             say(&json::line(&plan.listing()));
         } else {
             say(&plan.to_string());
         }
         return Ok(());
     }
-    if plan.writes() && !options.yes {
+    if plan.writes() && !options.writing.yes {
         let what = format!("{plan}\n{}", plan.meaning());
-        confirm::type_name(&plan.target, &what)
-            .map_err(|refusal| refused(&refusal, options.json))?;
+        confirm::type_name(&plan.target, &what, &cancel)
+            .map_err(|refusal| refused(&refusal, options.telling.json))?;
     }
     let ended = repair::run(plan, &host, &cancel, &mut sink);
+    front.end(ended)
+}
+
+/// `livestick probe`.
+pub fn probe(options: &cli::Probe) -> Result<(), Exit> {
+    let refused = |refusal: Refusal| refused(&refusal, options.telling.json);
+    let mut front = Front::new(
+        options.telling.json,
+        options.telling.report.as_ref(),
+        &[&options.target],
+    )?;
+    let request = Request {
+        target: options.target.clone(),
+        unmount: options.writing.unmount,
+        allow_disk: options.writing.allow_disk.clone(),
+        ..Request::default()
+    };
+    let target = target::look(&request, &System::real()).map_err(refused)?;
+    let job = Job::new(target, options.full).map_err(refused)?;
+    privilege::may_write(&job.target).map_err(refused)?;
+    // A probe that a signal ends leaves its marks behind, so one that cannot be told of them does not begin.
+    front
+        .listen()
+        .map_err(|error| refused(Refusal::Host(format!("taking signals: {error}"))))?;
+    let cancel = Arc::clone(&front.cancel);
+    if !options.writing.yes {
+        confirm::ask_to_probe(&job, &cancel).map_err(refused)?;
+    }
+    let ended = job.run(&Host::look(), &cancel, &mut |event| front.event(&event));
     front.end(ended)
 }
 
@@ -185,8 +242,12 @@ pub fn extract(options: &cli::Extract) -> Result<(), Exit> {
         force: options.force,
     };
     let others: [&Path; 2] = [&options.target, &options.out];
-    let mut front = Front::new(options.json, options.report.as_ref(), &others)?;
-    front.listen();
+    let mut front = Front::new(
+        options.telling.json,
+        options.telling.report.as_ref(),
+        &others,
+    )?;
+    let _ = front.listen();
     let cancel = Arc::clone(&front.cancel);
     let ended = extract::run(&request, &cancel, &mut |event| front.event(&event));
     front.end(ended)
@@ -207,27 +268,31 @@ fn change(options: &cli::Changing, what: What) -> Result<(), Exit> {
     let request = aftercare::Request {
         target: options.target.clone(),
         what,
-        unmount: options.unmount,
-        allow_disk: options.allow_disk.clone(),
+        unmount: options.writing.unmount,
+        allow_disk: options.writing.allow_disk.clone(),
     };
-    let mut front = Front::new(options.json, options.report.as_ref(), &[&options.target])?;
+    let mut front = Front::new(
+        options.telling.json,
+        options.telling.report.as_ref(),
+        &[&options.target],
+    )?;
+    let _ = front.listen();
+    let cancel = Arc::clone(&front.cancel);
     let host = Host::look();
-    let refused = |refusal| refused(&refusal, options.json);
+    let refused = |refusal| refused(&refusal, options.telling.json);
     let plan = aftercare::look(&request, &host).map_err(refused)?;
     if options.dry_run {
-        if options.json {
+        if options.telling.json {
             say(&json::line(&plan.listing()));
         } else {
             say(&plan.to_string());
         }
         return Ok(());
     }
-    if !options.yes {
+    if !options.writing.yes {
         let what = format!("{plan}\n{}", plan.meaning());
-        confirm::type_name(&plan.target, &what).map_err(refused)?;
+        confirm::type_name(&plan.target, &what, &cancel).map_err(refused)?;
     }
-    front.listen();
-    let cancel = Arc::clone(&front.cancel);
     let ended = aftercare::job::run(&plan, &host, &cancel, &mut |event| front.event(&event));
     front.end(ended)
 }

@@ -45,6 +45,8 @@ pub enum Kind {
         /// Where it belongs.
         belongs: Bytes,
     },
+    /// Not what a filesystem's own checksum says.
+    Checksum,
     /// Something else: old data, or new.
     Other,
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Kind {
             Kind::Elsewhere { belongs } => {
                 write!(f, "holds what belongs to byte {}", belongs.grouped())
             }
+            Kind::Checksum => f.write_str("its checksum is wrong"),
             Kind::Other => f.write_str("other data"),
         }
     }
@@ -148,7 +151,7 @@ impl fmt::Display for Damage {
             write!(f, " and {} more", self.places.len() - NAMED)?;
         }
         write!(f, "; {}", self.kind)?;
-        if !matches!(self.kind, Kind::Unreadable { .. }) {
+        if !matches!(self.kind, Kind::Unreadable { .. } | Kind::Checksum) {
             write!(f, "; {}", self.again)?;
         }
         Ok(())

@@ -129,7 +129,7 @@ impl Findings<'_> {
         if self.wrong_to_the_end() {
             return Cause::SmallerThanClaimed;
         }
-        if damage.iter().all(|one| one.cure == Cure::None) {
+        if self.in_image().next().is_none() && damage.iter().all(|one| one.cure == Cure::None) {
             return Cause::FilesystemDamaged;
         }
         Cause::Damaged

@@ -16,6 +16,7 @@ pub mod isomd5;
 pub mod root;
 pub mod squashfs;
 pub mod stack;
+pub mod unlocking;
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -32,6 +33,7 @@ use crate::image::iso9660::Iso;
 use crate::image::isomd5::Implanted;
 use crate::image::root::{FileKind, RootImage, RootKind, TreeError};
 use crate::image::stack::Stack;
+use crate::image::unlocking::Unlocking;
 use crate::persistence::tree::Attributes;
 use crate::read::{ReadAt, ReadError, Source, Window};
 use crate::refusal::Refusal;
@@ -70,6 +72,9 @@ pub struct RootTree {
     pub name: Option<String>,
     /// Whether its livesys scripts read `persistenthome=`.
     pub livesys: bool,
+    /// Whether it can open an encrypted `/home`.
+    #[serde(skip)]
+    pub unlocking: Unlocking,
     /// Why the tree could not be read, where it could not.
     pub unread: Option<String>,
 }
@@ -324,8 +329,11 @@ impl Image {
         }
         if let Some(root) = &self.root {
             let window = Window::new(&self.source, root.file.extent);
+            let kernel = self.kernel.as_ref();
+            let release = kernel
+                .and_then(|kernel| unlocking::release(&Window::new(&self.source, kernel.extent)));
             let tree = match RootImage::inspect(&window) {
-                Ok(image) => read_tree(&image),
+                Ok(image) => read_tree(&image, release.as_deref()),
                 Err(error) => RootTree {
                     unread: Some(error.to_string()),
                     ..RootTree::default()
@@ -385,7 +393,7 @@ fn firmware(platform: Platform) -> String {
     }
 }
 
-fn read_tree(image: &RootImage<'_>) -> RootTree {
+fn read_tree(image: &RootImage<'_>, release: Option<&str>) -> RootTree {
     let mut known = RootTree::default();
     let tree = match image.tree() {
         Ok(tree) => tree,
@@ -405,6 +413,13 @@ fn read_tree(image: &RootImage<'_>) -> RootTree {
                 return known;
             }
         }
+    }
+    match Unlocking::look(&tree, release) {
+        Ok(unlocking) => known.unlocking = unlocking,
+        Err(error) => known
+            .unlocking
+            .missing
+            .push(format!("a root tree that can be read ({error})")),
     }
     let text = |path: &str| match tree.read_small(path, TEXT) {
         Ok(text) => text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),

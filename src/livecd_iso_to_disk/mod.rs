@@ -47,6 +47,8 @@ pub struct Job {
     pub format: bool,
     /// Whether a `/home` on it may be lost without a question.
     pub delete_home: bool,
+    /// The file that has the passphrase of `/home`, where it is not asked for.
+    pub passphrase_file: Option<PathBuf>,
     /// Whether UEFI has to start it.
     pub efi: bool,
     /// What options became, for people.
@@ -91,6 +93,7 @@ struct Reading {
     /// The filesystem behind `--format`.
     format_fs: Option<FsKind>,
     unencrypted: bool,
+    crypted: bool,
 }
 
 impl Reading {
@@ -138,9 +141,10 @@ impl Reading {
             Name::NoOverlay => self.no_overlay = Some(option),
             Name::HomeSize => self.home = Some(part(option, word, job)?),
             Name::UnencryptedHome => self.unencrypted = true,
+            Name::CryptedHome => self.crypted = true,
+            Name::PassphraseFile => job.passphrase_file = Some(PathBuf::from(word)),
             Name::LiveDir if word == "LiveOS" => {}
-            Name::CryptedHome
-            | Name::Label
+            Name::Label
             | Name::Multi
             | Name::LiveDir
             | Name::SkipCopy
@@ -181,15 +185,28 @@ impl Reading {
                 "--overlay-size-mb makes an overlay, and {option} asks for none; leave one of them out"
             )));
         }
-        if self.home.is_some() && !self.unencrypted {
-            return Err(No::Refused(refused(Row::of(Name::CryptedHome))));
+        if self.crypted && self.unencrypted {
+            return Err(No::Usage(
+                "--crypted-home and --unencrypted-home contradict each other; leave one of them out"
+                    .into(),
+            ));
         }
-        if self.unencrypted && self.home.is_none() {
-            job.say(
-                "--unencrypted-home",
-                "without --home-size-mb no /home is made",
-            );
+        let encrypted = self.home.is_some() && !self.unencrypted;
+        if job.passphrase_file.is_some() && !encrypted {
+            return Err(No::Usage(
+                "--home-passphrase-file is for an encrypted /home, and none is made; give --home-size-mb, without --unencrypted-home"
+                    .into(),
+            ));
         }
+        for (given, option) in [
+            (self.unencrypted, "--unencrypted-home"),
+            (self.crypted, "--crypted-home"),
+        ] {
+            if given && self.home.is_none() {
+                job.say(option, "without --home-size-mb no /home is made");
+            }
+        }
+        job.request.encrypt_home = encrypted;
         job.request.overlay = self.overlay.map(|wanted| Wanted {
             fs: wanted.fs.or(self.format_fs),
             ..wanted

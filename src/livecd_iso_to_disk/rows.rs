@@ -65,6 +65,8 @@ pub enum Name {
     HomeSize,
     /// `--crypted-home`.
     CryptedHome,
+    /// `--home-passphrase-file`.
+    PassphraseFile,
     /// `--unencrypted-home`.
     UnencryptedHome,
     /// `--copy-home`.
@@ -390,8 +392,17 @@ pub const ROWS: &[Row] = &[
         Name::CryptedHome,
         &["--crypted-home"],
         Nothing,
-        Refused,
-        "an encrypted /home is not made; give --unencrypted-home",
+        Honoured,
+        "The /home of --home-size-mb is encrypted (LUKS2); so it is without this option, too. The passphrase is asked \
+         for twice, and at each boot; the image has to have what opens it, and an overlay has to be made",
+    ),
+    row(
+        Name::PassphraseFile,
+        &["--home-passphrase-file"],
+        Word("FILE"),
+        New,
+        "Take the passphrase of the encrypted /home from this file, whose only line it is. The old tool asked on the \
+         terminal only",
     ),
     row(
         Name::UnencryptedHome,

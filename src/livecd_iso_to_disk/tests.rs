@@ -56,10 +56,15 @@ fn every_row_does_what_it_says() {
                 }
                 // Nothing changes, because nothing is changed.
                 (Name::Compress, _) => assert!(job(&line).is_ok()),
-                // It needs the other beside it.
                 (Name::HomeSize, _) => {
-                    let line = format!("--unencrypted-home {line}");
-                    assert!(changed(&line).contains("536870912"));
+                    let plain = changed(&format!("--unencrypted-home {line}"));
+                    assert!(plain.contains("536870912") && plain.contains("encrypt_home: false"));
+                    assert!(changed(&line).contains("encrypt_home: true"));
+                }
+                // It needs the other beside it.
+                (Name::PassphraseFile, _) => {
+                    let with = changed(&format!("--home-size-mb 512 {line}"));
+                    assert!(with.contains("passphrase_file: Some(\"word\")"), "{with}");
                 }
                 (_, Fate::Honoured | Fate::New) => {
                     changed(&line);
@@ -139,6 +144,9 @@ fn what_contradicts_itself_is_an_error_of_usage() {
         "--timeout soon a b",
         "--totaltimeout -1 a b",
         "--timeout 99999999999 a b",
+        "--home-size-mb 512 --crypted-home --unencrypted-home a b",
+        "--home-size-mb 512 --unencrypted-home --home-passphrase-file f a b",
+        "--home-passphrase-file f a b",
     ] {
         assert!(matches!(job(line), Err(No::Usage(_))), "{line}");
     }
@@ -146,12 +154,17 @@ fn what_contradicts_itself_is_an_error_of_usage() {
 
 #[test]
 fn a_home_is_never_left_unencrypted_by_an_option_that_is_not_there() {
-    match job("--home-size-mb 512 a b") {
-        Err(No::Refused(refusal)) => {
-            assert!(refusal.to_string().contains("--unencrypted-home"));
-        }
-        other => panic!("{other:?}"),
+    for (line, encrypted) in [
+        ("--home-size-mb 512 a b", true),
+        ("--home-size-mb 512 --crypted-home a b", true),
+        ("--home-size-mb 512 --unencrypted-home a b", false),
+        ("--crypted-home a b", false),
+        ("a b", false),
+    ] {
+        assert_eq!(good(line).request.encrypt_home, encrypted, "{line}");
     }
+    let said = &good("--crypted-home a b").said;
+    assert!(said[0].contains("no /home is made"), "{said:?}");
 }
 
 #[test]

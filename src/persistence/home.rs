@@ -107,6 +107,17 @@ pub fn unit(
     fs: FsKind,
     attributes: &dyn Fn(&str) -> Option<Attributes>,
 ) -> Vec<Entry> {
+    let (mut tree, last) = directories(upper, attributes);
+    let text = unit_text(&format!("/dev/disk/by-uuid/{uuid}"), fs, None);
+    tree.extend(wanted(upper, text, &last));
+    tree
+}
+
+/// The directories down to the one that pulls local mounts in, and the attributes of that one.
+pub(super) fn directories(
+    upper: &str,
+    attributes: &dyn Fn(&str) -> Option<Attributes>,
+) -> (Vec<Entry>, Attributes) {
     let mut tree = Vec::new();
     let mut path = String::new();
     let mut last = attributes("").unwrap_or_else(|| Attributes::plain(0o755));
@@ -118,18 +129,23 @@ pub fn unit(
         last = attributes(&path).unwrap_or_else(|| last.for_child(0o755));
         tree.push(Entry::directory(format!("{upper}/{path}"), last.clone()));
     }
-    let text = unit_text(&format!("/dev/disk/by-uuid/{uuid}"), fs, None);
-    tree.push(Entry::file(
-        format!("{upper}/{UNIT_DIRECTORY}/home.mount"),
-        text,
-        last.for_child(0o644),
-    ));
-    tree.push(Entry::symlink(
-        format!("{upper}/{UNIT_DIRECTORY}/{WANTS}/home.mount"),
-        "../home.mount",
-        last.for_child(0o777),
-    ));
-    tree
+    (tree, last)
+}
+
+/// `home.mount` with this text, and the link that pulls it in.
+pub(super) fn wanted(upper: &str, text: String, like: &Attributes) -> [Entry; 2] {
+    [
+        Entry::file(
+            format!("{upper}/{UNIT_DIRECTORY}/home.mount"),
+            text,
+            like.for_child(0o644),
+        ),
+        Entry::symlink(
+            format!("{upper}/{UNIT_DIRECTORY}/{WANTS}/home.mount"),
+            "../home.mount",
+            like.for_child(0o777),
+        ),
+    ]
 }
 
 #[cfg(test)]

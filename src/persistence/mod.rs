@@ -4,6 +4,7 @@
 //! Each way is one file. It answers from facts of the image alone, and what it answers is data: a tree of files to be
 //! made, and kernel arguments.
 
+pub mod encrypted_home;
 pub mod home;
 pub mod overlay;
 pub mod tree;

@@ -28,6 +28,7 @@ use crate::host::Host;
 use crate::image::{Image, isomd5};
 use crate::patch::After;
 use crate::persistence::tree::{Content, Entry};
+use crate::plan::encryption;
 use crate::plan::filesystem::Filesystem;
 use crate::plan::layout::Purpose;
 use crate::plan::{Plan, PlannedTarget, sprout, target};
@@ -242,7 +243,17 @@ impl Filesystem {
         host.need_filesystem_programs(self.kind, &what.to_string())?;
         let top = self.tree.first().map(|entry| entry.path.as_str());
         let top = top.filter(|_| what == Purpose::Overlay);
-        let made = Filesystem::decide(self.kind, file, top, host)?;
+        let made = match &self.encryption {
+            Some(_) if what == Purpose::Home => {
+                encryption::need(host)?;
+                if self.extent.len < encryption::smallest(self.kind) {
+                    return no("its encrypted /home has no room for a filesystem");
+                }
+                encryption::making(host)?
+            }
+            Some(_) => return no(format!("its {what} is encrypted")),
+            None => Filesystem::decide(self.kind, file, top, host)?,
+        };
         if (self.backing, self.filling) != (made.backing, made.filling)
             || (&self.subvolume, self.compressed) != (&made.subvolume, made.compressed)
         {

@@ -12,10 +12,12 @@ use crate::image::boot_file::{Config, Loader};
 use crate::image::initrd::LiveScript;
 use crate::image::isomd5;
 use crate::patch::{After, Draft, Patch, Why};
+use crate::persistence::encrypted_home;
 use crate::persistence::home::{self, Mechanism};
 use crate::persistence::overlay::Needs;
 use crate::persistence::tree::{Attributes, Entry};
 use crate::plan::boot::{BootPlan, MediaCheck, carry, edit, media_check};
+use crate::plan::encryption::{self, Encryption};
 use crate::plan::filesystem::Filesystem;
 use crate::plan::ids::Ids;
 use crate::plan::layout::{Ask, Purpose, Slot, lay_out};
@@ -323,6 +325,7 @@ impl Planner<'_> {
         let sprouts = request.persistence.map_or_else(
             || {
                 request.overlay.is_some_and(|overlay| overlay.fs.is_none())
+                    && !request.encrypt_home
                     && sprout::by_default(image, self.host)
             },
             |how| how == request::Persistence::Sprout,
@@ -335,12 +338,11 @@ impl Planner<'_> {
                 sprout::same_checksum(request.csum, within)?;
             } else {
                 let seed = sprout::seed(image, &source);
-                let seed = (Purpose::Seed, seed, FsKind::Btrfs);
-                persistence.wanted.push(seed);
+                let wanted = &mut persistence.wanted;
+                wanted.push((Purpose::Seed, seed, FsKind::Btrfs));
             }
-            persistence
-                .wanted
-                .push((Purpose::Sprout, wanted, FsKind::Btrfs));
+            let grown = (Purpose::Sprout, wanted, FsKind::Btrfs);
+            persistence.wanted.push(grown);
             persistence.seed = Some(source);
         } else if let Some(wanted) = request.overlay {
             if let Some(why) = self.needs(&Attributes::plain(0o755))?.obstacle() {
@@ -373,6 +375,10 @@ impl Planner<'_> {
                 why,
                 instead: "add --overlay-size-mb, in which /home can be entered".into(),
             })?;
+            if request.encrypt_home {
+                let sprout = persistence.seed.is_some();
+                encryption::possible(image, request.overlay.is_some(), sprout, self.host)?;
+            }
             let kind = choose("/home", wanted, &mountable)?;
             self.host.need_filesystem_programs(kind, "home")?;
             persistence.mechanism = Some(mechanism);
@@ -445,6 +451,7 @@ impl Planner<'_> {
                 what: *what,
                 size: wanted.size,
                 smallest: match what {
+                    Purpose::Home if self.request.encrypt_home => encryption::smallest(*kind),
                     Purpose::Seed => room::SMALLEST_SEED,
                     Purpose::Sprout => room::SMALLEST_SPROUT,
                     _ => kind.smallest(),
@@ -472,7 +479,14 @@ impl Planner<'_> {
         };
         // Twelve characters are what XFS has room for.
         let label: String = format!("{prefix}-{short}").chars().take(12).collect();
-        let made = Filesystem::decide(kind, self.file, top, self.host)?;
+        let encrypted = slot.what == Purpose::Home && self.request.encrypt_home;
+        let encryption = encrypted.then(|| Encryption {
+            uuid: ids.uuid(&format!("{} encryption", slot.what)),
+        });
+        let made = match &encryption {
+            Some(_) => encryption::making(self.host)?,
+            None => Filesystem::decide(kind, self.file, top, self.host)?,
+        };
         Ok(Filesystem {
             purpose: slot.what,
             number,
@@ -485,6 +499,7 @@ impl Planner<'_> {
             filling: made.filling,
             subvolume: made.subvolume,
             compressed: made.compressed,
+            encryption,
             tree: Vec::new(),
         })
     }
@@ -503,19 +518,25 @@ impl Planner<'_> {
         let home = filesystems
             .iter()
             .find(|fs| fs.purpose == Purpose::Home)
-            .map(|fs| (fs.uuid.to_string(), fs.kind));
+            .map(|fs| (fs.uuid.to_string(), fs.kind, fs.encryption.clone()));
         for filesystem in filesystems.iter_mut() {
             let uuid = filesystem.uuid.to_string();
             match filesystem.purpose {
                 Purpose::Overlay => {
                     filesystem.tree = needs.tree();
                     arguments.extend(needs.arguments(&uuid, &filesystem.label));
-                    if let (Some((home, kind)), Some(Mechanism::Unit)) =
+                    if let (Some((home, kind, encryption)), Some(Mechanism::Unit)) =
                         (&home, persistence.mechanism)
                     {
-                        filesystem
-                            .tree
-                            .extend(home::unit(&needs.upper(), home, *kind, &known));
+                        let upper = needs.upper();
+                        filesystem.tree.extend(match encryption {
+                            None => home::unit(&upper, home, *kind, &known),
+                            Some(Encryption { uuid }) => {
+                                let image = self.image.tree.as_ref();
+                                let own = image.and_then(|tree| tree.unlocking.crypttab.as_ref());
+                                encrypted_home::units(&upper, uuid, *kind, own, &known)
+                            }
+                        });
                     }
                 }
                 // A seed and a sprout are no filesystems of this list.
@@ -525,7 +546,15 @@ impl Planner<'_> {
                     filesystem.tree = vec![Entry::directory("", top)];
                     if let Some(mechanism) = persistence.mechanism {
                         arguments.extend(mechanism.arguments(&uuid, filesystem.kind));
-                        notes.push(format!("/home is {}", mechanism.describe()));
+                        let how = mechanism.describe();
+                        notes.push(if persistence.seed.is_some() {
+                            "/home is mounted by home.mount in the sprout".into()
+                        } else {
+                            format!("/home is {how}")
+                        });
+                        if filesystem.encryption.is_some() {
+                            notes.push(encrypted_home::NOTE.into());
+                        }
                     }
                 }
             }
@@ -679,7 +708,12 @@ fn entry(slot: &Slot, ids: &Ids) -> NewPartition {
 /// What a filesystem lacks because of the machine it is made on.
 fn note_limits(filesystem: &Filesystem, host: &Host, notes: &mut Vec<String>) {
     let purpose = filesystem.purpose;
-    if filesystem.kind == FsKind::Btrfs && !filesystem.compressed {
+    if filesystem.kind == FsKind::Btrfs && !filesystem.compressed && filesystem.encryption.is_some()
+    {
+        notes.push(format!(
+            "what is written to the {purpose} is not compressed: setting that takes a mount, and an encrypted filesystem is made without"
+        ));
+    } else if filesystem.kind == FsKind::Btrfs && !filesystem.compressed {
         notes.push(format!(
             "what is written to the {purpose} is not compressed: setting that takes root, a kernel with btrfs and a private mount"
         ));

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::host::Host;
 use crate::persistence::tree::Entry;
+use crate::plan::encryption::{self, Encryption};
 use crate::plan::layout::Purpose;
 use crate::programs::{FIND, LOSETUP, MOUNT, UMOUNT, UNSHARE};
 use crate::refusal::Refusal;
@@ -58,6 +59,9 @@ pub struct Filesystem {
     pub subvolume: Option<String>,
     /// Whether what is written into it is compressed (btrfs, zstd).
     pub compressed: bool,
+    /// How it is encrypted, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// What goes into it.
     pub tree: Vec<Entry>,
 }
@@ -136,15 +140,31 @@ impl Filesystem {
 
     /// "btrfs (crc32c, zstd)".
     pub fn describe(&self) -> String {
-        match (self.kind, self.compressed) {
+        let mut text = match (self.kind, self.compressed) {
             (FsKind::Btrfs, true) => "btrfs (crc32c, zstd)".into(),
             (FsKind::Btrfs, false) => "btrfs (crc32c)".into(),
             (kind, _) => kind.to_string(),
+        };
+        if self.encryption.is_some() {
+            text += ", encrypted (LUKS2)";
+        }
+        text
+    }
+
+    /// The kind of what is in the partition itself, and its identifier, as blkid would tell them.
+    pub fn outside(&self) -> (&'static str, Uuid) {
+        match &self.encryption {
+            Some(encryption) => (encryption::KIND, encryption.uuid),
+            None => (self.kind.name(), self.uuid),
         }
     }
 
     /// Bytes that making it moves, as far as progress is concerned: about what mkfs writes.
     pub fn effort(&self) -> Bytes {
+        if self.encryption.is_some() {
+            // All of it is written, and all of it is read back.
+            return self.extent.len + self.extent.len;
+        }
         Bytes(self.extent.len.0 / 64)
             .min(Bytes::mib(128))
             .max(Bytes::mib(4))

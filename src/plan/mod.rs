@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod boot;
 pub mod build;
+pub mod encryption;
 pub mod filesystem;
 pub mod ids;
 pub mod layout;
@@ -194,8 +195,10 @@ impl Plan {
         for (partition, filesystem) in self.filesystems.iter().enumerate() {
             steps.push(step(
                 format!(
-                    "make the {} filesystem ({})",
-                    filesystem.purpose, filesystem.kind
+                    "make the {} filesystem ({}{})",
+                    filesystem.purpose,
+                    filesystem.kind,
+                    filesystem.encryption.as_ref().map_or("", |_| ", encrypted")
                 ),
                 Work::Format { partition },
                 filesystem.effort(),

@@ -10,6 +10,7 @@ use crate::disk::direct::Kind;
 use crate::patch::{After, Patch};
 use crate::persistence::tree::{Content, Entry};
 use crate::plan::boot::MediaCheck;
+use crate::plan::encryption::{Encryption, MEMORY_KIB, PASSES};
 use crate::plan::filesystem::{Backing, Filesystem, Filling};
 use crate::plan::record::PlannedRecord;
 use crate::plan::{Plan, PlannedTarget};
@@ -186,8 +187,14 @@ fn show_filesystem(f: &mut Formatter<'_>, filesystem: &Filesystem) -> fmt::Resul
         "           label {}, UUID {}",
         filesystem.label, filesystem.uuid
     )?;
+    if let Some(encryption) = &filesystem.encryption {
+        show_encryption(f, encryption)?;
+    }
     let made = match filesystem.backing {
         Backing::Loop => "made through a loop device over the partition's place",
+        Backing::Scratch if filesystem.encryption.is_some() => {
+            "made in a scratch file, then encrypted into its place, all of it"
+        }
         Backing::Scratch => "made in a scratch file beside the target, then written into its place",
     };
     let filled = match filesystem.filling {
@@ -199,6 +206,29 @@ fn show_filesystem(f: &mut Formatter<'_>, filesystem: &Filesystem) -> fmt::Resul
         .tree
         .iter()
         .try_for_each(|entry| show_entry(f, filesystem, entry))
+}
+
+/// How it is encrypted, what a guess costs, and what no passphrase means.
+fn show_encryption(f: &mut Formatter<'_>, encryption: &Encryption) -> fmt::Result {
+    writeln!(
+        f,
+        "           encrypted: LUKS2, {}, key of 512 bits, UUID {}",
+        crate::luks::cipher::NAME,
+        encryption.uuid
+    )?;
+    writeln!(
+        f,
+        "           trying a passphrase takes {} MiB of memory, {PASSES} times over (argon2id)",
+        MEMORY_KIB >> 10
+    )?;
+    writeln!(
+        f,
+        "           the passphrase is asked for on the console at each boot; without it, or with a wrong"
+    )?;
+    writeln!(
+        f,
+        "           one, /home is the image's own; whoever forgets it has lost what is in it"
+    )
 }
 
 fn show_sprout(f: &mut Formatter<'_>, sprout: &Sprout) -> fmt::Result {
@@ -289,6 +319,10 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         writeln!(
             f,
             "           {initrd} becomes an initrd with a udev rule for the sprout"
+        )?;
+        writeln!(
+            f,
+            "           an entry that checks the medium starts the image's own root, without persistence"
         )?;
     }
     for file in &boot.files {

@@ -473,9 +473,13 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
     for kept in &record.kept {
         let (at, len) = (kept.at, Bytes(kept.bytes.len() as u64));
         let fits = inside(at, kept.bytes.len(), record.medium);
-        if at < size || !fits || (Extent { at, len }).overlaps(region) {
+        let kept = Extent { at, len };
+        // A repair writes it: never over what somebody saved.
+        let of_others = record.parts.iter().map(|part| part.extent);
+        let taken = of_others.chain([region]).any(|other| kept.overlaps(other));
+        if at < size || !fits || taken {
             return wrong(
-                "what the partition table keeps is not behind the image, or in the record's region",
+                "what the partition table keeps is not behind the image, or in the record's region or a partition",
             );
         }
     }

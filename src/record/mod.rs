@@ -98,7 +98,7 @@ pub struct Part {
     pub number: u32,
     /// Where it is.
     pub extent: Extent,
-    /// The kind of its filesystem, as mount names it.
+    /// The kind of its filesystem, as blkid names it: "crypto_LUKS" where it is encrypted.
     pub kind: String,
     /// The filesystem's identifier.
     pub uuid: Uuid,

@@ -3,6 +3,10 @@
 //! error, for standard output may be JSON.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::capacity::job::Job;
 use crate::disk::direct::Kind;
@@ -23,29 +27,43 @@ pub fn ask(plan: &Plan) -> Result<(), Refusal> {
         planned.path.display(),
         planned.description
     );
-    type_name(planned, &what)
+    // Signals are not taken yet: Ctrl-C ends the program.
+    type_name(planned, &what, &AtomicBool::new(false))
 }
 
-/// Asks on the terminal before a disk is probed.
-pub fn ask_to_probe(job: &Job) -> Result<(), Refusal> {
+/// Asks on the terminal before a disk is probed; setting `cancel` is a no.
+pub fn ask_to_probe(job: &Job, cancel: &AtomicBool) -> Result<(), Refusal> {
     let planned = &job.target;
     let (path, description) = (planned.path.display(), &planned.description);
-    let what = if job.full {
-        let now = planned.now.join("\n  ");
-        format!(
-            "Everything on {path} ({description}) is written over and read back; it is blank afterwards.\n  {now}\nAll data on it will be lost."
-        )
-    } else {
-        format!(
-            "On {path} ({description})\n{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
-            job.probe
-        )
-    };
-    type_name(planned, &what)
+    let what = format!("On {path} ({description})\n{}", probe_means(job));
+    type_name(planned, &what, cancel)
 }
 
-/// Says what will happen, and takes the target's name for a yes.
-pub fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
+/// What a probe does to its target, in lines.
+pub fn probe_means(job: &Job) -> String {
+    if !job.full {
+        return format!(
+            "{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+            job.probe
+        );
+    }
+    let mut now = job.target.now.join("\n  ");
+    if !now.is_empty() {
+        now = format!("  {now}\n");
+    }
+    format!(
+        "everything is written over and read back, which takes hours; it is blank afterwards.\n{now}All data on it will be lost."
+    )
+}
+
+/// How often it is looked whether the user wants to stop.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+/// Says what will happen, and takes the target's name for a yes; setting `cancel` is a no.
+pub fn type_name(planned: &PlannedTarget, what: &str, cancel: &AtomicBool) -> Result<(), Refusal> {
     if !io::stdin().is_terminal() {
         return Err(Refusal::Target(format!(
             "writing over {} needs a yes, and there is no terminal to ask on; add --yes",
@@ -58,6 +76,19 @@ pub fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
     let _ = out
         .write_all(escaped(&question, &['\n']).as_bytes())
         .and_then(|()| out.flush());
+    // A read would go on after a signal that is taken, so nothing is read before there is a line.
+    loop {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopped);
+        }
+        let stdin = io::stdin();
+        let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut fds, Some(&PAUSE)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            // Whatever it is, the read tells.
+            Ok(_) | Err(_) => break,
+        }
+    }
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && answer.trim() == name {
@@ -67,6 +98,7 @@ pub fn type_name(planned: &PlannedTarget, what: &str) -> Result<(), Refusal> {
         "'{name}' was not typed; nothing was written"
     )))
 }
+
 /// The word that has to be typed before `target` is written: the name of a file, the longest word of a disk's model,
 /// or its size as sold where it has no model.
 pub fn word(target: &PlannedTarget) -> String {

@@ -3,8 +3,12 @@
 //!
 //! As root the checker works on a read-only loop device, fresh and past the cache. Without, it works on a file without
 //! a name that gets what is not zero of the partition. What a checker can see is said with every result: btrfs has
-//! checksums over data and metadata, ext4 and xfs over metadata only.
+//! checksums over data and metadata, ext4 and xfs over metadata only. What has a wrong checksum on a btrfs is told with
+//! its place on the stick and the file it belongs to ([`btrfs`]).
 
+pub mod btrfs;
+
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
@@ -14,8 +18,9 @@ use anyhow::Context;
 
 use crate::apply::flow::{CHUNK, Stop};
 use crate::apply::loopdev::LoopDevice;
-use crate::apply::program::{INPUT, run_on};
+use crate::apply::program::{INPUT, run_out};
 use crate::chain::{Holds, Link};
+use crate::diagnosis::{Again, Cure, Damage};
 use crate::disk::buffer::Buffer;
 use crate::disk::direct::Bypass;
 use crate::host::{Host, programs_of};
@@ -57,10 +62,19 @@ impl Part {
 /// What a checker sees.
 fn covered(kind: FsKind) -> &'static str {
     match kind {
-        FsKind::Btrfs => "checksums of all data and metadata",
+        FsKind::Btrfs => "checksums of data and of one copy of the metadata",
         FsKind::Ext4 => "structure and metadata; ext4 has no checksums of the data in files",
         FsKind::Xfs => "structure and metadata; xfs has no checksums of the data in files",
     }
+}
+
+/// What came of looking a filesystem over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The result.
+    pub link: Link,
+    /// What is known to be damaged; what a checker says without a place is in the link only.
+    pub damage: Vec<Damage>,
 }
 
 /// Looks `part` over.
@@ -69,12 +83,15 @@ pub fn check(
     part: &Part,
     host: &Host,
     cancel: &AtomicBool,
-) -> Result<Link, Stop> {
-    let link = |holds, result: String, how: String| Link {
-        name: part.purpose.clone(),
-        holds,
-        result,
-        how,
+) -> Result<Checked, Stop> {
+    let link = |holds, result: String, how: String| Checked {
+        link: Link {
+            name: part.purpose.clone(),
+            holds,
+            result,
+            how,
+        },
+        damage: Vec::new(),
     };
     let what = format!("{} {}", part.kind, part.extent.len.binary());
     let found = sprout::superblock(subject, part);
@@ -130,7 +147,7 @@ pub fn check(
         Some(kin) if by_loop => kinship(subject, part, kin, host, cancel),
         _ => run(subject, part, host, cancel),
     };
-    let (outcome, proven) = match looked {
+    let checked = match looked {
         Ok(checked) => checked,
         Err(Stop::Cancelled) => return Err(Stop::Cancelled),
         Err(Stop::Failed(error)) => {
@@ -138,33 +155,95 @@ pub fn check(
             return Ok(link(Holds::NotClaimed, result, format!("{error:#}")));
         }
     };
+    let told = format!("{what}{other}");
+    Ok(tell(part, kin.is_some(), &told, checked))
+}
+
+/// From what a checker said to the result.
+fn tell(part: &Part, of_kin: bool, what: &str, checked: Ran) -> Checked {
+    let link = |holds, result: String, how: String| Checked {
+        link: Link {
+            name: part.purpose.clone(),
+            holds,
+            result,
+            how,
+        },
+        damage: Vec::new(),
+    };
     let by = match part.kind {
         FsKind::Btrfs => "btrfs check --check-data-csum",
         FsKind::Ext4 => "e2fsck -fn",
         FsKind::Xfs => "xfs_repair -n",
     };
-    let mut how = format!("{by}, read only: {}", covered(part.kind));
-    if kin.is_some() {
+    let covered = match &checked.further {
+        Some(further) => &further.covered,
+        None => covered(part.kind),
+    };
+    let mut how = format!("{by}, read only: {covered}");
+    if of_kin || part.purpose == "sprout" {
         how += "; a running system checks them at every read";
     }
-    Ok(match outcome {
-        Ok(()) if proven => link(Holds::Proven, format!("{what}{other}: no fault found"), how),
-        Ok(()) => {
-            let how = format!("{how}; read through a cache");
-            link(
-                Holds::Unproven,
-                format!("{what}{other}: no fault found"),
-                how,
-            )
+    let damage = damage(part, checked.further.as_ref());
+    let ignored = |said: &String| said.contains("log which is being ignored");
+    if part.kind == FsKind::Xfs && checked.fault.as_ref().is_some_and(ignored) {
+        let how = "its log holds changes that are yet to be made; mount it once and verify again";
+        let result = format!("{what}: not checked, it was not unmounted cleanly");
+        return link(Holds::NotClaimed, result, how.into());
+    }
+    let healed = checked.fault.is_none();
+    let mut said = match (damage.as_slice(), checked.fault) {
+        ([], None) => {
+            let result = format!("{what}: no fault found");
+            return if checked.proven {
+                link(Holds::Proven, result, how)
+            } else {
+                link(
+                    Holds::Unproven,
+                    result,
+                    format!("{how}; read through a cache"),
+                )
+            };
         }
-        Err(said) if part.kind == FsKind::Xfs && said.contains("log which is being ignored") => {
-            let how =
-                "its log holds changes that are yet to be made; mount it once and verify again";
-            let result = format!("{what}{other}: not checked, it was not unmounted cleanly");
-            link(Holds::NotClaimed, result, how.into())
-        }
-        Err(said) => link(Holds::Broken, format!("{what}{other}: {said}"), how),
-    })
+        ([], Some(said)) => said,
+        ([one], _) => format!("a wrong checksum in {}", one.places.join(", ")),
+        ([one, more @ ..], _) => format!(
+            "wrong checksums in {} ranges, among them {}",
+            more.len() + 1,
+            one.places.join(", ")
+        ),
+    };
+    if !damage.is_empty() && healed {
+        said += "; the other copy is right, and is taken";
+    }
+    let mut broken = link(Holds::Broken, format!("{what}: {said}"), how);
+    broken.damage = damage;
+    broken
+}
+
+/// What is damaged, with its place on the stick.
+fn damage(part: &Part, further: Option<&btrfs::Found>) -> Vec<Damage> {
+    let faults = further.map_or(&[][..], |further| &further.faults);
+    let damage = |fault: &btrfs::Fault| Damage {
+        extent: Extent {
+            at: part.extent.at + fault.extent.at,
+            len: fault.extent.len,
+        },
+        exact: false,
+        partition: Some(format!("partition {} ({})", part.number, part.purpose)),
+        places: vec![fault.place.clone()],
+        kind: fault.kind.clone(),
+        again: Again::NotRead,
+        cure: Cure::None,
+    };
+    faults
+        .iter()
+        .filter(|fault| {
+            // What another program says is not trusted.
+            let end = fault.extent.at.checked_add(fault.extent.len);
+            end.is_some_and(|end| end <= part.extent.len)
+        })
+        .map(damage)
+        .collect()
 }
 
 /// Whether an ext4 has to replay its journal (kernel, Documentation/filesystems/ext4/super.rst: `s_feature_incompat`
@@ -182,30 +261,43 @@ fn kinship(
     kin: &Kin,
     host: &Host,
     cancel: &AtomicBool,
-) -> Result<Checked, Stop> {
+) -> Result<Ran, Stop> {
     let looked = sprout::look(subject, part, kin, host, cancel)?;
+    let ran = |fault| Ran {
+        fault,
+        proven: looked.direct,
+        further: None,
+    };
     let Some(first) = looked.faults.first() else {
-        return Ok((Ok(()), looked.direct));
+        return Ok(ran(None));
     };
     let said = if looked.files.is_empty() {
         format!("btrfs check: {first}; every file can be read")
     } else {
         format!("cannot be read: {} ({first})", looked.files.join(", "))
     };
-    Ok((Err(said), looked.direct))
+    Ok(ran(Some(said)))
 }
 
-/// How a checker ended: without a fault, or with its words; and whether what it read came from the medium.
-type Checked = (Result<(), String>, bool);
+/// How a checker ended.
+struct Ran {
+    /// Its words, unless it found nothing.
+    fault: Option<String>,
+    /// Whether what it read came from the medium.
+    proven: bool,
+    /// What was looked at besides.
+    further: Option<btrfs::Found>,
+}
 
-fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Result<Checked, Stop> {
+fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Result<Ran, Stop> {
     if host.loop_devices
         && let Some(losetup) = host.program(programs::LOSETUP.name)
     {
         let path = subject.path();
         let device = LoopDevice::attach_read_only(&losetup, &path, part.extent)?;
-        let ended = judge(host, part.kind, device.path(), None, cancel)?;
-        return Ok((ended, device.is_direct()));
+        let mut ran = judge(subject, part, host, (device.path(), None), cancel)?;
+        ran.proven = device.is_direct();
+        return Ok(ran);
     }
     let beside = subject
         .medium
@@ -238,29 +330,44 @@ fn run(subject: &Subject, part: &Part, host: &Host, cancel: &AtomicBool) -> Resu
         }
         at += Bytes(len as u64);
     }
-    let ended = judge(host, part.kind, Path::new(INPUT), Some(&scratch), cancel)?;
-    Ok((ended, *subject.medium.bypass() == Bypass::Direct))
+    let on = (Path::new(INPUT), Some(&scratch));
+    let mut ran = judge(subject, part, host, on, cancel)?;
+    ran.proven = *subject.medium.bypass() == Bypass::Direct;
+    Ok(ran)
 }
 
-/// Runs the checker.
+/// Runs the checker on a device, or on its standard input.
 fn judge(
+    subject: &Subject,
+    part: &Part,
     host: &Host,
-    kind: FsKind,
-    device: &Path,
-    input: Option<&std::fs::File>,
+    (device, input): (&Path, Option<&File>),
     cancel: &AtomicBool,
-) -> Result<Result<(), String>, Stop> {
-    let (_, name, _) = programs_of(kind);
+) -> Result<Ran, Stop> {
+    let (_, name, _) = programs_of(part.kind);
     let program = host.program(name).context("looking for the checker")?;
-    let mut command = Command::new(program);
-    match kind {
+    let mut command = Command::new(&program);
+    match part.kind {
         FsKind::Btrfs => command.args(["check", "--readonly", "--check-data-csum"]),
         FsKind::Ext4 => command.args(["-f", "-n"]),
         FsKind::Xfs => command.arg("-n"),
     };
-    match run_on(command.arg(device), input, cancel) {
-        Ok(_) => Ok(Ok(())),
-        Err(Stop::Failed(error)) => Ok(Err(error.to_string())),
-        Err(Stop::Cancelled) => Err(Stop::Cancelled),
-    }
+    let ended = run_out(command.arg(device), input, cancel)?;
+    let further = if part.kind == FsKind::Btrfs {
+        let look = btrfs::Look {
+            program: &program,
+            device,
+            input,
+            partition: &Window::new(&subject.medium, part.extent),
+            cancel,
+        };
+        Some(look.further(&ended.text)?)
+    } else {
+        None
+    };
+    Ok(Ran {
+        fault: (!ended.success).then(|| ended.failure().to_string()),
+        proven: false,
+        further,
+    })
 }

@@ -6,6 +6,7 @@ use crate::diagnosis::Damage;
 use crate::diagnosis::atlas::Atlas;
 use crate::diagnosis::verdict::EspSigns;
 use crate::digest::hex;
+use crate::published::Sum;
 use crate::record::{OriginStanding, Record};
 use crate::report::{Report, Verdict};
 use crate::units::{Bytes, Extent};
@@ -110,24 +111,33 @@ impl Chain<'_> {
     pub(super) fn published(&self, record: Option<&Record>) -> Link {
         let name = "published digest";
         if let Some(published) = self.job.published {
-            let whole = (self.extent.end(), self.region.restored.clone());
-            let met = self
-                .region
-                .at_ends
-                .iter()
-                .chain([&whole])
-                .any(|(_, digest)| *digest == published.sha256);
-            return if met {
-                let result = format!("what is on the stick has it: {}", published.from);
-                link(name, self.sound(), result, self.how())
-            } else {
-                let result = format!("what is on the stick has another: {}", published.from);
-                let how = format!(
-                    "sha256 {} instead of {}",
-                    self.region.restored, published.sha256
-                );
-                link(name, Holds::Broken, result, how)
+            let has = |end: Bytes, sum: &Sum| {
+                let mut noted = self.region.at_ends.iter();
+                noted.any(|(at, own)| *at == end && own == sum)
             };
+            let ends = self.region.at_ends.iter().map(|(end, _)| *end);
+            let met = |end: Bytes| published.sums.iter().all(|sum| has(end, sum));
+            if !published.sums.is_empty() && ends.into_iter().any(met) {
+                let result = format!("what is on the stick has it: {}", published.from);
+                return link(name, self.sound(), result, self.how());
+            }
+            let whole = self.extent.end();
+            let other = published.sums.iter().filter(|sum| !has(whole, sum));
+            let how: Vec<String> = other
+                .map(|sum| {
+                    let same =
+                        |own: &&(Bytes, Sum)| own.0 == whole && own.1.algorithm == sum.algorithm;
+                    let own = self.region.at_ends.iter().find(same);
+                    let own = own.map_or(String::new(), |(_, own)| hex(&own.value));
+                    format!(
+                        "{} {own} instead of {}",
+                        sum.algorithm.name(),
+                        hex(&sum.value)
+                    )
+                })
+                .collect();
+            let result = format!("what is on the stick has another: {}", published.from);
+            return link(name, Holds::Broken, result, how.join("; "));
         }
         let Some(record) = record else {
             return link(

@@ -13,11 +13,13 @@ pub mod again;
 pub mod esp;
 pub mod filesystem;
 pub mod links;
+pub mod locked;
 pub mod region;
 pub mod sprout;
 pub mod steps;
 pub mod stored;
 pub mod subject;
+pub mod sums;
 pub mod table;
 pub mod unrecorded;
 
@@ -29,6 +31,7 @@ use std::time::Instant;
 use crate::apply::flow::Stop;
 use crate::apply::outcome;
 use crate::chain::{self, Holds};
+use crate::diagnosis::Damage;
 use crate::diagnosis::atlas::Atlas;
 use crate::diagnosis::verdict::{EspSigns, Findings};
 use crate::digest::hex;
@@ -45,6 +48,7 @@ use crate::verify::filesystem::Part;
 use crate::verify::region::{Expected, Meant, Region};
 use crate::verify::steps::Steps;
 use crate::verify::subject::Subject;
+use crate::verify::table::Tables;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -59,11 +63,11 @@ pub struct Request {
     pub keyrings: Vec<PathBuf>,
 }
 
-/// A digest to compare with.
+/// Digests to compare with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
+    /// Each of them must be met.
+    pub sums: Vec<Sum>,
     /// Where it is from, in words.
     pub from: String,
 }
@@ -164,15 +168,8 @@ fn find_published(request: &Request, subject: &Subject) -> Result<Option<Publish
     if found.sums().is_empty() {
         return Ok(None);
     }
-    let sha256 = |sum: &&Sum| sum.algorithm == Algorithm::Sha256;
-    let Some(sum) = found.sums().iter().find(sha256) else {
-        return Err(Refusal::Checksum(
-            "a stick is compared by its sha256, and only another digest was given; give the sha256"
-                .into(),
-        ));
-    };
     Ok(Some(Published {
-        sha256: hex(&sum.value),
+        sums: found.sums().to_vec(),
         from: found.to_string(),
     }))
 }
@@ -237,28 +234,81 @@ pub struct Job<'a> {
     pub cancel: &'a AtomicBool,
 }
 
+/// What a look at everything but the filesystems gave.
+#[derive(Debug)]
+pub struct Look {
+    /// The partition table and the copies of the record.
+    pub tables: Tables,
+    /// What lies where.
+    pub atlas: Atlas,
+    /// The image's range.
+    pub extent: Extent,
+    /// What the one read of it gave.
+    pub region: Region,
+    /// Whether it came from the medium.
+    pub verdict: Verdict,
+    /// What is not as it should be.
+    pub damage: Vec<Damage>,
+    /// What the EFI system partition shows.
+    pub esp: EspSigns,
+}
+
 impl Job<'_> {
     /// Looks at everything.
     pub fn look(&self, task: Task, steps: &mut Steps<'_>) -> Result<Found, Failure> {
+        steps.start(Work::CheckTable);
+        let tables = table::look(self.subject);
+        steps.finish();
+        steps.start(Work::ReadStick);
+        let mut look = self.read(tables, |len| steps.progress(len))?;
+        steps.finish();
+        let mut report = self.report(task, &look);
+        for (partition, part) in self.subject.parts.iter().enumerate() {
+            steps.start(Work::CheckFilesystem { partition });
+            let checked = self.filesystem(part)?;
+            let mut link = checked.link;
+            if link.holds == Holds::Proven && matches!(look.verdict, Verdict::NotVerified { .. }) {
+                // Where the medium cannot be proven to be read, that holds for its partitions, too.
+                link.holds = Holds::Unproven;
+            }
+            report.links.push(link);
+            look.damage.extend(checked.damage);
+            steps.finish();
+        }
+        for locked in locked::all(self.subject) {
+            let mut link = locked::check(self.subject, &locked);
+            if link.holds == Holds::Proven && matches!(look.verdict, Verdict::NotVerified { .. }) {
+                link.holds = Holds::Unproven;
+            }
+            report.links.push(link);
+        }
+        self.conclude(&look, &mut report);
+        Ok(Found {
+            atlas: look.atlas,
+            region: look.region,
+            verdict: look.verdict,
+            report,
+        })
+    }
+
+    /// Reads the image's range once, and looks a second time at what is wrong in it.
+    pub fn read(&self, tables: Tables, seen: impl FnMut(usize)) -> Result<Look, Failure> {
         let subject = self.subject;
         let stop = |stop| stopped(stop, Exit::NotVerified);
-        steps.start(Work::CheckTable);
-        let table = table::look(subject);
-        steps.finish();
-
-        steps.start(Work::ReadStick);
         let extent = subject.extent(self.image);
         // One of another length is no image of this stick; the links say so.
         let image = self.image.filter(|image| image.len() == extent.len);
-        let expected = Expected::of(subject, image, extent);
-        let region = region::read(&subject.medium, extent, &expected, self.cancel, |len| {
-            steps.progress(len);
-        })
-        .map_err(stop)?;
+        let mut expected = Expected::of(subject, image, extent);
+        let sha512 = |sum: &Sum| sum.algorithm == Algorithm::Sha512;
+        expected.sha512 = self
+            .published
+            .is_some_and(|one| one.sums.iter().any(sha512));
+        let region =
+            region::read(&subject.medium, extent, &expected, self.cancel, seen).map_err(stop)?;
         let verdict = self.proof(&region, extent);
         let atlas = self.atlas(extent, &region);
         let mut damage = again::look(subject, image, &region, self.cancel).map_err(stop)?;
-        damage.extend(table.damage.iter().cloned());
+        damage.extend(tables.damage.iter().cloned());
         for one in &mut damage {
             if one.places.is_empty() {
                 one.places = atlas.places(one.extent);
@@ -269,55 +319,62 @@ impl Job<'_> {
             Some(record) if !damage.is_empty() => esp::signs(&subject.medium, &atlas, record),
             _ => EspSigns::default(),
         };
-        steps.finish();
+        Ok(Look {
+            tables,
+            atlas,
+            extent,
+            region,
+            verdict,
+            damage,
+            esp,
+        })
+    }
 
-        let mut report = Report::new(task, subject.words.clone());
+    /// A report with the links of everything but the filesystems.
+    pub fn report(&self, task: Task, look: &Look) -> Report {
+        let mut report = Report::new(task, self.subject.words.clone());
         let links = links::Chain {
             job: self,
-            extent,
-            region: &region,
-            damage: &damage,
-            verdict: &verdict,
-            atlas: &atlas,
-            esp: &esp,
+            extent: look.extent,
+            region: &look.region,
+            damage: &look.damage,
+            verdict: &look.verdict,
+            atlas: &look.atlas,
+            esp: &look.esp,
         };
-        links.of_stick(&table, &mut report);
-        for (partition, part) in subject.parts.iter().enumerate() {
-            steps.start(Work::CheckFilesystem { partition });
-            let mut link = self.filesystem(part)?;
-            if link.holds == Holds::Proven && matches!(verdict, Verdict::NotVerified { .. }) {
-                // Where the medium cannot be proven to be read, that holds for its partitions, too.
-                link.holds = Holds::Unproven;
-            }
-            report.links.push(link);
-            steps.finish();
-        }
-        for flaw in atlas.flaws().iter().take(3).filter(|_| !damage.is_empty()) {
+        links.of_stick(&look.tables, &mut report);
+        report
+    }
+
+    /// Once all links are there: the verdict, and the exit status.
+    pub fn conclude(&self, look: &Look, report: &mut Report) {
+        let damage = &look.damage;
+        for flaw in look
+            .atlas
+            .flaws()
+            .iter()
+            .take(3)
+            .filter(|_| !damage.is_empty())
+        {
             report
                 .notes
                 .push(format!("names of files may be wrong or missing: {flaw}"));
         }
         let findings = Findings {
-            damage: &damage,
+            damage,
             links: &report.links,
-            image: extent.len,
-            esp: &esp,
-            recorded: subject.record.is_some(),
-            zeros: &subject.zeros(),
+            image: look.extent.len,
+            esp: &look.esp,
+            recorded: self.subject.record.is_some(),
+            zeros: &self.subject.zeros(),
         };
         report.diagnosis = Some(findings.verdict());
-        report.damage.clone_from(&damage);
+        report.damage.clone_from(damage);
         report.exit = if damage.is_empty() && chain::holds(&report.links) {
             Exit::Verified
         } else {
             Exit::NotVerified
         };
-        Ok(Found {
-            atlas,
-            region,
-            verdict,
-            report,
-        })
     }
 
     /// Whether what was read came from the medium.
@@ -345,7 +402,8 @@ impl Job<'_> {
         Atlas::draw(&bytes, extent.len, record)
     }
 
-    fn filesystem(&self, part: &Part) -> Result<chain::Link, Failure> {
+    /// Looks one filesystem over.
+    pub fn filesystem(&self, part: &Part) -> Result<filesystem::Checked, Failure> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(stopped(Stop::Cancelled, Exit::Cancelled));
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 
 use anyhow::Context;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::apply::flow::{CHUNK, Stage, Stop, flow};
 use crate::diagnosis::kind;
@@ -20,10 +20,12 @@ use crate::disk::direct::Medium;
 use crate::disk::proof::ReadProof;
 use crate::image::isomd5::Check;
 use crate::patch::lay;
+use crate::published::{Algorithm, Sum};
 use crate::read::{ReadAt, ReadError, Source};
 use crate::record::{self, Change, Record, Sha256Sum, tree};
 use crate::units::{Bytes, Extent, MIB};
 use crate::verify::subject::Subject;
+use crate::verify::sums::Sums;
 
 /// Chunk digests are taken on at most so many threads.
 const THREADS: usize = 4;
@@ -43,8 +45,10 @@ pub struct Expected<'a> {
     pub changes: &'a [Change],
     /// The image to compare with.
     pub image: Option<&'a File>,
-    /// Where the image might end, if that is not known: the digest is noted at each.
+    /// Where the image might end, if that is not known: the digests are noted at each.
     pub ends: Vec<Bytes>,
+    /// Whether SHA-512 is taken besides, because that is what was published.
+    pub sha512: bool,
     /// The media check implanted in the stick.
     pub media: Option<Check>,
 }
@@ -67,6 +71,7 @@ impl<'a> Expected<'a> {
             } else {
                 Vec::new()
             },
+            sha512: false,
             media: if record.is_none() {
                 subject.media_check.clone()
             } else {
@@ -100,8 +105,8 @@ pub struct Region {
     pub differences: Vec<Extent>,
     /// SHA-256 with every changed range put back.
     pub restored: String,
-    /// The same at each possible end.
-    pub at_ends: Vec<(Bytes, String)>,
+    /// The same at each possible end, and at the end of the range; and SHA-512 where it was asked for.
+    pub at_ends: Vec<(Bytes, Sum)>,
     /// SHA-256 of the image that was compared with.
     pub image: Option<String>,
     /// Whether the implanted media check passes.
@@ -132,8 +137,10 @@ pub fn read(
         cores.saturating_sub(1).clamp(1, THREADS)
     };
     let mut wrong: Vec<Vec<Wrong>> = vec![Vec::new(); threads];
-    let mut restored = Sha256::new();
-    let mut at_ends = Vec::new();
+    let mut restored = Sums::<Sha256>::new(Algorithm::Sha256, &expected.ends);
+    let mut sha512 = expected
+        .sha512
+        .then(|| Sums::<Sha512>::new(Algorithm::Sha512, &expected.ends));
     let mut media = expected.media.clone();
     let mut differences = Vec::new();
     let mut image_digest = Sha256::new();
@@ -156,32 +163,18 @@ pub fn read(
         for change in expected.changes {
             lay(bytes, at, change.at, &change.before);
         }
-        let mut done = 0;
-        for end in &expected.ends {
-            let end = (*end - at).index().unwrap_or(usize::MAX);
-            if (done..=bytes.len()).contains(&end) && end > 0 {
-                restored.update(&bytes[done..end]);
-                done = end;
-                at_ends.push((at + Bytes(end as u64), hex(&restored.clone().finalize())));
-            }
-        }
-        restored.update(&bytes[done..]);
+        restored.update(at, bytes);
         Ok(())
     }));
-    if let Some(image) = expected.image {
-        let mut own = vec![0; CHUNK];
-        let (digest, differences) = (&mut image_digest, &mut differences);
-        stages.push(Box::new(move |at, bytes| {
-            let own = &mut own[..bytes.len()];
-            image
-                .read_exact_at(own, at.0)
-                .with_context(|| format!("reading the image at byte {at}"))?;
-            digest.update(&*own);
-            if own != bytes {
-                add(differences, kind::differences(at, bytes, own));
-            }
+    if let Some(sha512) = &mut sha512 {
+        // Behind the stage that puts the changed ranges back.
+        stages.push(Box::new(|at, bytes| {
+            sha512.update(at, bytes);
             Ok(())
         }));
+    }
+    if let Some(image) = expected.image {
+        stages.push(against(image, &mut image_digest, &mut differences));
     }
     let take = |_, _: &mut crate::disk::buffer::Buffer, len| {
         seen(len);
@@ -200,13 +193,20 @@ pub fn read(
 
     let mut wrong: Vec<Wrong> = wrong.into_iter().flatten().collect();
     wrong.sort_unstable_by_key(|wrong| wrong.index);
+    let mut at_ends = restored.finish(extent.end());
+    let whole = at_ends.last().map(|(_, sum)| hex(&sum.value));
+    at_ends.extend(
+        sha512
+            .into_iter()
+            .flat_map(|sums| sums.finish(extent.end())),
+    );
     Ok(Region {
         read: reader.read,
         given: reader.given,
         unreadable: reader.unreadable,
         wrong,
         differences,
-        restored: hex(&restored.finalize()),
+        restored: whole.unwrap_or_default(),
         at_ends,
         image: expected.image.map(|_| hex(&image_digest.finalize())),
         media: if with_media {
@@ -214,6 +214,26 @@ pub fn read(
         } else {
             None
         },
+    })
+}
+
+/// Reads the image, for its digest and for what differs from it.
+fn against<'a>(
+    image: &'a File,
+    digest: &'a mut Sha256,
+    differences: &'a mut Vec<Extent>,
+) -> Stage<'a> {
+    let mut own = vec![0; CHUNK];
+    Box::new(move |at, bytes| {
+        let own = &mut own[..bytes.len()];
+        image
+            .read_exact_at(own, at.0)
+            .with_context(|| format!("reading the image at byte {at}"))?;
+        digest.update(&*own);
+        if own != bytes {
+            add(differences, kind::differences(at, bytes, own));
+        }
+        Ok(())
     })
 }
 

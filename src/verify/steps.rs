@@ -15,6 +15,16 @@ pub struct Far {
     current: usize,
 }
 
+impl Far {
+    /// A step turns out to be this long.
+    pub fn grow(&mut self, work: Work, bytes: Bytes) {
+        if let Some(step) = self.steps.iter_mut().find(|step| step.work == work) {
+            self.total = self.total - step.bytes + bytes;
+            step.bytes = bytes;
+        }
+    }
+}
+
 /// Tells what happens.
 pub struct Steps<'a> {
     sink: &'a mut dyn FnMut(Event),

@@ -125,7 +125,7 @@ impl Subject {
     }
 
     /// The size of the ISO volume on it.
-    fn volume(&self) -> Option<Bytes> {
+    pub(super) fn volume(&self) -> Option<Bytes> {
         let iso = Iso::read(&self.medium).ok()?;
         let size = iso.volume().space.bytes();
         (size > Bytes::ZERO && size <= self.medium.size()).then_some(size)

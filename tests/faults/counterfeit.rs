@@ -161,6 +161,29 @@ fn a_stick_that_fails_is_not_called_counterfeit() {
     assert!(changed.iter().all(|at| (place..place + 4096).contains(at)));
 }
 
+#[test]
+fn the_report_of_a_probe_is_saved() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::TempDir::new().unwrap();
+    let (data, words) = (dir.path().join("r.json"), dir.path().join("r.txt"));
+    let fake = Fake::new(CLAIM, Lie::Wraps(40 * MIB));
+    for file in [&data, &words] {
+        let outcome = probe(&fake, &["--report", text(file)]);
+        assert_eq!(outcome.code, Some(6), "{outcome:?}");
+    }
+    let saved: Value = serde_json::from_slice(&std::fs::read(data).unwrap()).unwrap();
+    assert_eq!(
+        (&saved["task"], &saved["exit"]),
+        (&"probe".into(), &"counterfeit".into())
+    );
+    assert!(std::fs::read_to_string(words).unwrap().contains("40.0 MiB"));
+    // Never over the disk itself.
+    let outcome = probe(&fake, &["--report", text(fake.node())]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}
+
 /// Starts a probe of a slow stick, waits for some writes, and sends a signal.
 fn interrupted(fake: &Fake, signal: Signal) -> Option<i32> {
     fake.memory().delay = Duration::from_millis(10);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A medium that fails.
 
-use std::fs;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::support::bench::{Bench, Outcome, ask};
+use crate::support::fake::{Fake, Lie};
 use crate::support::lab::iso;
 use crate::support::program::{root, text};
 use crate::{BLANK, judge_blank};
@@ -84,13 +84,9 @@ fn a_first_write_that_fails_is_not_called_blank() {
     if !root() {
         return;
     }
-    let mut bench = Bench::new();
-    let memory = bench.mount(&["-t", "tmpfs", "-o", "size=1M"], "none");
-    let file = memory.join("disk.img");
-    File::create(&file).unwrap().set_len(400 << 20).unwrap();
-    fs::write(memory.join("ballast"), vec![1; (1 << 20) - 8192]).unwrap();
-    let disk = bench.attach(&file, &[]);
-    let outcome = write_to(&iso("grub2", &[]), &disk, &[]);
+    // Within the first MiB, each time: a nearly full filesystem takes it now and then when it is tried again.
+    let fake = Fake::new(400 << 20, Lie::FailsWriting(1 << 19));
+    let outcome = write_to(&iso("grub2", &[]), fake.node(), &[]);
     assert_eq!(outcome.code, Some(5), "{outcome:?}");
     assert!(outcome.err.contains("at byte 0 of"), "{}", outcome.err);
     assert!(

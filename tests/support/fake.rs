@@ -43,6 +43,10 @@ pub enum Lie {
     FailsReading(u64),
     /// Writing this sector fails.
     FailsWriting(u64),
+    /// This sector stays what it is, whatever is written to it.
+    Keeps(u64),
+    /// Writing this sector changes that one.
+    Disturbs(u64, u64),
 }
 
 /// The memory of a stick. What was never written is different in every sector.
@@ -99,7 +103,13 @@ impl Memory {
         {
             return false;
         }
-        if let Some(cell) = self.cell(at) {
+        if let Lie::Disturbs(written, other) = self.lie
+            && written == at
+        {
+            self.flip(other);
+        }
+        let kept = matches!(self.lie, Lie::Keeps(kept) if kept == at);
+        if let Some(cell) = self.cell(at).filter(|_| !kept) {
             self.sectors.insert(cell, *sector);
         }
         true

@@ -21,7 +21,7 @@ use crate::support::program::{command, output, run, text};
 use crate::terminal::{Terminal, livestick};
 
 /// The lab with a stick that the program wrote.
-fn with_stick() -> TempDir {
+pub fn with_stick() -> TempDir {
     let dir = lab();
     let args = [
         "write",
@@ -40,7 +40,7 @@ fn with_stick() -> TempDir {
 }
 
 /// Flips a bit in the middle of the image.
-fn flip(dir: &Path) {
+pub fn flip(dir: &Path) {
     let size = fs::metadata(dir.join("live.iso")).unwrap().len();
     let stick = dir.join("stick.img");
     let mut byte = [0];
@@ -143,7 +143,7 @@ fn without_a_yes_nothing_is_written() {
     // Whoever leaves while a question waits has said no.
     let writer = Writer {
         asks: |_, _| false,
-        write: |_, _, _, _| panic!("nothing is to be written"),
+        write: |_, _, _, _, _| panic!("nothing is to be written"),
     };
     let (mut work, messages) = Work::start(writer, false);
     work.begin(Task::Errand(Box::new(errand)));
@@ -172,7 +172,8 @@ fn whoever_may_not_is_told_what_to_run() {
     };
     for (errand, said) in [
         (errand(What::Verify(None), true), "livestick verify "),
-        (errand(What::Probe, false), "livestick probe "),
+        (errand(What::Probe { full: false }, false), "sdb'"),
+        (errand(What::Probe { full: true }, false), "sdb' --full"),
         (errand(What::Repair("a b".into()), true), "'a b' --unmount"),
         (errand(What::Extract("c".into()), false), "sdb' c"),
     ] {
@@ -211,7 +212,7 @@ fn an_image_is_compared_with_the_list_beside_it() {
     let image = dir.path().join("live.iso");
     let writer = Writer {
         asks: |_, _| false,
-        write: |_, _, _, _| panic!("nothing is to be written"),
+        write: |_, _, _, _, _| panic!("nothing is to be written"),
     };
     let (mut work, messages) = Work::start(writer, false);
     // Nothing beside it: nothing to compare with.

@@ -212,7 +212,7 @@ impl Witness {
             self.typed.clear();
         }
         let tasks = way.take(input);
-        let writes = tasks.iter().filter(|task| matches!(task, Task::Write(_)));
+        let writes = tasks.iter().filter(|task| matches!(task, Task::Write(..)));
         let writes = writes.count();
         if writes > 0 {
             self.writes += writes;

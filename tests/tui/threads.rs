@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The threads behind the screens: what comes of a writer that panics, or that says nothing.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use livestick::event::Event;
-use livestick::host::Host;
 use livestick::plan::Plan;
-use livestick::report::{Exit, Failure, Report, StickState};
-use livestick::ui::tui::work::{Message, Task, Work, Writer};
+use livestick::report::{Exit, Failure, StickState};
+use livestick::ui::tui::work::{Message, Task, Work, Write, Writer};
 
 use crate::made_up::{failure, plan};
 
@@ -25,13 +23,13 @@ fn begin(plan: &Plan, sink: Sink<'_>) {
     });
 }
 
-fn ended(write: fn(&Plan, &Host, &AtomicBool, Sink<'_>) -> Result<Report, Failure>) -> Failure {
+fn ended(write: Write) -> Failure {
     let writer = Writer {
         asks: |_, _| false,
         write,
     };
     let (mut work, messages) = Work::start(writer, false);
-    work.begin(Task::Write(plan()));
+    work.begin(Task::Write(plan(), None));
     let failure = last(&messages);
     work.finish();
     failure
@@ -49,12 +47,12 @@ fn last(messages: &Receiver<Message>) -> Failure {
 
 #[test]
 fn a_writer_that_panics_still_tells_what_the_stick_is() {
-    let failure = ended(|_, _, _, _| panic!("at once"));
+    let failure = ended(|_, _, _, _, _| panic!("at once"));
     assert_eq!(
         (failure.exit, failure.state),
         (Exit::Refused, StickState::Untouched)
     );
-    let failure = ended(|plan, _, _, sink| {
+    let failure = ended(|plan, _, _, _, sink| {
         begin(plan, sink);
         sink(Event::Started { step: 0 });
         sink(Event::Finished { step: 0 });
@@ -67,7 +65,7 @@ fn a_writer_that_panics_still_tells_what_the_stick_is() {
     );
     assert!(failure.message.contains("defect"), "{failure}");
     assert!(!failure.message.contains("in the middle"), "{failure}");
-    let failure = ended(|plan, _, _, sink| {
+    let failure = ended(|plan, _, _, _, sink| {
         begin(plan, sink);
         sink(Event::Started {
             step: plan.steps().len() - 1,
@@ -79,6 +77,6 @@ fn a_writer_that_panics_still_tells_what_the_stick_is() {
 
 #[test]
 fn a_writer_that_ends_without_its_last_event_still_has_one() {
-    let failure = ended(|_, _, _, _| Err(failure()));
+    let failure = ended(|_, _, _, _, _| Err(failure()));
     assert!(failure.message.contains("No such device"), "{failure}");
 }

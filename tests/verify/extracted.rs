@@ -57,6 +57,50 @@ fn nothing_is_extracted_from_a_damaged_stick_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn a_report_never_takes_the_place_of_the_image() {
+    let stick = Stick::new("grub2", &[]);
+    let out = stick.bench.path("out.iso");
+    // The same place in other words, while nothing is there yet.
+    let other = stick.bench.dir.path().join(".").join("out.iso");
+    let link = stick.bench.path("link");
+    std::os::unix::fs::symlink(stick.bench.dir.path(), &link).unwrap();
+    for report in [&out, &other, &link.join("out.iso")] {
+        let refused = extract(&stick, text(&out), &["--report", text(report)]);
+        assert_eq!(refused.code, Some(2), "{report:?}: {:?}", refused.outcome);
+        assert!(!out.exists());
+    }
+    let beside = stick.bench.path("report.txt");
+    let done = extract(&stick, text(&out), &["--report", text(&beside)]);
+    done.must(done.code == Some(0));
+    run("cmp", &[text(&out), text(&stick.image)]);
+    assert!(
+        fs::read_to_string(beside)
+            .unwrap()
+            .contains("byte for byte")
+    );
+}
+
+#[test]
+fn what_is_a_link_is_not_followed() {
+    let stick = Stick::new("grub2", &[]);
+    let (out, precious) = (stick.bench.path("out.iso"), stick.bench.path("precious"));
+    for there in [true, false] {
+        if there {
+            fs::write(&precious, "precious").unwrap();
+        } else {
+            fs::remove_file(&precious).unwrap();
+        }
+        let _ = fs::remove_file(&out);
+        std::os::unix::fs::symlink(&precious, &out).unwrap();
+        for more in [&[][..], &["--force"]] {
+            let refused = extract(&stick, text(&out), more);
+            assert_eq!(refused.code, Some(3), "{:?}", refused.outcome);
+        }
+        assert_eq!(precious.exists(), there);
+    }
+}
+
+#[test]
 fn places_where_nothing_may_be_made_are_refused() {
     let stick = Stick::new("grub2", &[]);
     let directory = text(stick.bench.dir.path()).to_owned();

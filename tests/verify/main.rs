@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod extracted;
+mod filesystems;
 mod medium;
 mod places;
 mod stick;

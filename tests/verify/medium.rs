@@ -231,6 +231,86 @@ fn a_disk_is_repaired_as_a_file_is() {
     assert!(stick.is_pristine());
 }
 
+/// The same stick in memory that can be damaged.
+fn made(stick: &Stick) -> Fake {
+    let fake = Fake::new(64 * MIB, Lie::Honest);
+    let (from, to) = (
+        format!("if={}", text(&stick.path)),
+        format!("of={}", text(fake.node())),
+    );
+    let how = ["bs=1M", "oflag=direct", "conv=fsync", "status=none"];
+    run("dd", &[&[from.as_str(), to.as_str()], &how[..]].concat());
+    fake
+}
+
+#[test]
+fn a_stick_that_a_repair_does_not_cure_is_to_be_replaced() {
+    if !root() {
+        return;
+    }
+    let stick = random();
+    let fake = made(&stick);
+    let node = text(fake.node());
+    let image = text(&stick.image);
+    let args = ["repair", node, image, "-y", "--json", "--allow-disk", node];
+    let repair = || crate::stick::Verified::of(crate::support::bench::ask(&args));
+    let first = stick.file("/LiveOS/squashfs.img").next_multiple_of(MIB);
+    let (flipped, other) = (first + 6 * MIB, first + 2 * MIB);
+    // What is written changes nothing; or it changes something else, far away, that was right when it was looked at.
+    for (lie, damaged, said) in [
+        (
+            Lie::Keeps(flipped),
+            flipped,
+            "1 of 1 range written again in vain",
+        ),
+        (
+            Lie::Disturbs(flipped, other),
+            other,
+            "1 other range went wrong meanwhile",
+        ),
+    ] {
+        fake.memory().flip(flipped);
+        fake.memory().lie = lie;
+        let repaired = repair();
+        repaired.must(repaired.code == Some(6) && repaired.cause() == "incurable");
+        repaired.must(repaired.holds("image") == "broken");
+        let verdict = &repaired.report["diagnosis"];
+        assert!(
+            verdict["says"].as_str().unwrap().contains(said),
+            "{verdict}"
+        );
+        assert!(verdict["next"].as_str().unwrap().contains("replace"));
+        let [damage] = repaired.damage() else {
+            panic!("{:#}", repaired.report)
+        };
+        repaired.must(damage["extent"]["at"] == damaged / MIB * MIB);
+        fake.memory().lie = Lie::Honest;
+        let cured = repair();
+        cured.must(cured.code == Some(0) && cured.cause() == "cured");
+        let says = cured.report["diagnosis"]["says"].as_str().unwrap();
+        assert!(says.contains("read once more"), "{says}");
+    }
+}
+
+#[test]
+fn what_is_not_proven_is_not_called_cured() {
+    if !root() {
+        return;
+    }
+    let mut stick = random();
+    let memory = stick.bench.mount(&["-t", "tmpfs"], "none");
+    stick.flip(5 * MIB);
+    let copy = memory.join("stick.img");
+    fs::copy(&stick.path, &copy).unwrap();
+    let args = ["repair", text(&copy), text(&stick.image), "-y", "--json"];
+    let repaired = crate::stick::Verified::of(crate::support::bench::ask(&args));
+    repaired.must(repaired.code == Some(6) && repaired.cause() == "unproven");
+    let says = repaired.report["diagnosis"]["says"].as_str().unwrap();
+    assert!(says.starts_with("not proven to be cured"), "{says}");
+    let (copy, pristine) = (fs::read(&copy).unwrap(), fs::read(&stick.pristine).unwrap());
+    assert!(copy == pristine);
+}
+
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_is_still_checked() {
     if !root() {
@@ -239,13 +319,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_still_checked() {
     let stick = random();
     let first = stick.file("/LiveOS/squashfs.img").next_multiple_of(MIB);
     let (bad, flipped) = (first + 2 * MIB + 8192, first + 6 * MIB + 5);
-    let fake = Fake::new(64 * MIB, Lie::Honest);
-    let (from, to) = (
-        format!("if={}", text(&stick.path)),
-        format!("of={}", text(fake.node())),
-    );
-    let how = ["bs=1M", "oflag=direct", "conv=fsync", "status=none"];
-    run("dd", &[&[from.as_str(), to.as_str()], &how[..]].concat());
+    let fake = made(&stick);
     let sound = verify(fake.node(), &[]);
     sound.must(sound.code == Some(0));
     fake.memory().flip(flipped);

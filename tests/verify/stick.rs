@@ -166,16 +166,13 @@ fn master(layout: &str, image: &[&str], options: &[&str]) -> PathBuf {
         } else {
             "256MiB"
         };
-        let args = [
-            "write",
-            text(&image),
-            text(&path),
-            "--size",
-            size,
-            "-y",
-            "--json",
-        ];
-        let outcome = ask(&[&args, options].concat());
+        let size: &[&str] = if options.contains(&"--size") {
+            &[]
+        } else {
+            &["--size", size]
+        };
+        let args = ["write", text(&image), text(&path), "-y", "--json"];
+        let outcome = ask(&[&args, size, options].concat());
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         path
     });

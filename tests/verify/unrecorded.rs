@@ -35,6 +35,8 @@ fn a_stick_made_by_dd_is_verified_against_the_image() {
     let verified = verify(&path, &[text(&image)]);
     verified.must(verified.code == Some(6) && verified.damage().len() == 1);
     verified.must(verified.damage()[0]["extent"]["at"] == at);
+    // It is the image that is damaged, not what somebody saved.
+    verified.must(verified.cause() == "damaged");
 }
 
 #[test]
@@ -160,4 +162,43 @@ fn a_published_digest_is_compared_with_and_without_a_record() {
         stick.verify(&["--checksum", text(&list)]).code,
         Some(3 | 4)
     ));
+}
+
+#[test]
+fn a_published_sha512_is_compared_too() {
+    let bench = Bench::new();
+    let (image, path) = by_dd(&bench, &["--no-md5"]);
+    let sum = |image: &std::path::Path| {
+        let said = run("sha512sum", &[text(image)]);
+        said.split(' ')
+            .next()
+            .unwrap()
+            .trim_start_matches('\\')
+            .to_owned()
+    };
+    let given = format!("sha512:{}", sum(&image));
+    let verified = verify(&path, &["--checksum", &given]);
+    verified.must(verified.code == Some(0) && verified.holds("published digest") == "proven");
+    // A list of that kind alone, as some distributions have it, for a stick with changed ranges.
+    let stick = Stick::persistent("grub2");
+    let list = bench.path("SHA512SUMS");
+    let own = sum(&stick.image);
+    fs::write(&list, format!("{own}  grub2.iso\n")).unwrap();
+    let verified = stick.verify(&["--checksum", text(&list)]);
+    verified.must(verified.code == Some(0) && verified.holds("published digest") == "proven");
+    // Somebody else's.
+    let other = if given.ends_with(&own) {
+        "0".repeat(128)
+    } else {
+        given[7..].to_owned()
+    };
+    fs::write(&list, format!("{other}  grub2.iso\n")).unwrap();
+    let verified = stick.verify(&["--checksum", text(&list)]);
+    verified.must(verified.code == Some(6) && verified.holds("published digest") == "broken");
+    let how = verified.link("published digest")["how"].as_str().unwrap();
+    assert!(how.contains(&own) && how.contains(&other), "{how}");
+    fs::write(&list, format!("{own}  grub2.iso\n")).unwrap();
+    stick.flip(5 << 20);
+    let verified = stick.verify(&["--checksum", text(&list)]);
+    verified.must(verified.code == Some(6) && verified.holds("published digest") == "broken");
 }

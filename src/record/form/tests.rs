@@ -206,6 +206,11 @@ fn a_record_that_contradicts_itself_is_refused() {
         ("its region", |r| r.medium = r.region.at + Bytes::mib(1)),
         ("keeps", |r| r.kept[0].at = Bytes(0)),
         ("keeps", |r| r.kept[0].at = r.medium),
+        ("keeps", |r| r.kept[0].at = r.parts[0].extent.at),
+        ("keeps", |r| {
+            let len = r.kept[0].bytes.len() as u64;
+            r.kept[0].at = r.parts[0].extent.at - Bytes(len) + Bytes(1);
+        }),
         ("keeps", |r| r.kept[0].at = Bytes(u64::MAX)),
         ("keeps", |r| r.kept[0].at = r.region.at + Bytes::mib(1)),
         ("partition", |r| r.parts[0].extent.at = Bytes(512)),

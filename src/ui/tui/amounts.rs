@@ -5,6 +5,7 @@
 use super::keys::{Cmd, Field};
 use super::known::{ImageFacts, Memory};
 use super::sticks::Target;
+use crate::plan::encryption;
 use crate::plan::layout::Purpose;
 use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
 use crate::plan::record::PlannedRecord;
@@ -30,17 +31,20 @@ pub enum Place {
     Size(Purpose),
     /// Which filesystem it has.
     Fs(Purpose),
+    /// Whether /home is encrypted.
+    Encrypted,
     /// More kernel arguments.
     Arguments,
 }
 
 /// The fields in order.
-pub const PLACES: [Place; 6] = [
+pub const PLACES: [Place; 7] = [
     Place::Preset,
     Place::Size(Purpose::Overlay),
     Place::Fs(Purpose::Overlay),
     Place::Size(Purpose::Home),
     Place::Fs(Purpose::Home),
+    Place::Encrypted,
     Place::Arguments,
 ];
 
@@ -64,6 +68,8 @@ pub struct Amounts {
     pub overlay: Part,
     /// The home.
     pub home: Part,
+    /// Whether /home is encrypted.
+    pub encrypted: bool,
     /// More kernel arguments.
     pub arguments: Field,
     /// A size that is being typed.
@@ -145,13 +151,22 @@ impl Amounts {
             Some(Ask {
                 what,
                 size: part.size?,
-                smallest: room.smallest(part.fs),
+                smallest: self.smallest(what, room),
             })
         };
         [Purpose::Overlay, Purpose::Home]
             .into_iter()
             .filter_map(ask)
             .collect()
+    }
+
+    /// Below this `what` is of no use.
+    fn smallest(&self, what: Purpose, room: &Room) -> Bytes {
+        let header = match what {
+            Purpose::Home if self.encrypted => encryption::HEAD,
+            _ => Bytes::ZERO,
+        };
+        room.smallest(self.part(what).fs) + header
     }
 
     /// Where the partitions would be.
@@ -190,7 +205,7 @@ impl Amounts {
             return None;
         };
         let largest = largest.iter().find(|each| each.what == what)?.size;
-        let smallest = room.smallest(self.part(what).fs);
+        let smallest = self.smallest(what, room);
         (largest >= smallest).then_some((smallest, largest))
     }
 
@@ -221,6 +236,7 @@ impl Amounts {
             self.focus = 0;
             self.overlay.fs = None;
             self.home.fs = None;
+            self.encrypted = false;
             return;
         }
         for what in [Purpose::Overlay, Purpose::Home] {
@@ -280,6 +296,9 @@ impl Amounts {
             }
             (Place::Fs(what), Cmd::Left | Cmd::Right) if possible => {
                 self.next_fs(what, cmd == Cmd::Right, room);
+            }
+            (Place::Encrypted, Cmd::Left | Cmd::Right | Cmd::Char(' ')) if possible => {
+                self.encrypted = !self.encrypted;
             }
             (Place::Size(what), cmd) if possible => return self.resize(what, cmd, room),
             (Place::Arguments, _) => return Ok(false),
@@ -354,7 +373,7 @@ impl Amounts {
         self.preset = None;
         if self.part(other).size == Some(Size::Rest) {
             let had = self.size_of(what, room);
-            let smallest = room.smallest(self.part(other).fs);
+            let smallest = self.smallest(other, room);
             self.part_mut(other).size = Some(Size::Fixed(had.max(smallest)));
         }
         self.part_mut(what).size = Some(Size::Rest);
@@ -413,6 +432,7 @@ impl Amounts {
             persistence: self.overlay.size.map(|_| Persistence::Overlay),
             csum: crate::sprout::Checksum::default(),
             home: wanted(self.home),
+            encrypt_home: self.encrypted && self.home.size.is_some(),
             extra_arguments: arguments.map(Into::into).collect(),
             unmount: target.unmount,
             allow_disk: target.allow.clone(),

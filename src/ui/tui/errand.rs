@@ -26,7 +26,10 @@ pub enum What {
     /// Read its image back into this file.
     Extract(PathBuf),
     /// Does it have the size it claims?
-    Probe,
+    Probe {
+        /// Write and read everything; all data is lost.
+        full: bool,
+    },
 }
 
 /// Something to be done with a stick.
@@ -53,13 +56,13 @@ impl Errand {
             What::Verify(_) => event::Task::Verify,
             What::Repair(_) => event::Task::Repair,
             What::Extract(_) => event::Task::Extract,
-            What::Probe => event::Task::Probe,
+            What::Probe { .. } => event::Task::Probe,
         }
     }
 
     /// Whether it may write to the stick.
     pub fn writes(&self) -> bool {
-        matches!(self.what, What::Repair(_) | What::Probe)
+        matches!(self.what, What::Repair(_) | What::Probe { .. })
     }
 
     /// Path and description, for people.
@@ -74,7 +77,12 @@ impl Errand {
             What::Verify(image) => ("verify", image.as_ref()),
             What::Repair(image) => ("repair", Some(image)),
             What::Extract(out) => ("extract", Some(out)),
-            What::Probe => ("probe", None),
+            What::Probe { .. } => ("probe", None),
+        };
+        let full = if self.what == (What::Probe { full: true }) {
+            " --full"
+        } else {
+            ""
         };
         let more = more.map_or(String::new(), |path| format!(" {}", quoted(path)));
         let unmount = if self.unmount && self.writes() {
@@ -85,7 +93,7 @@ impl Errand {
         let allow = self.allow.as_ref().map_or(String::new(), |id| {
             format!(" --allow-disk {}", quoted(Path::new(id)))
         });
-        format!("sudo livestick {name} {target}{more}{unmount}{allow}")
+        format!("sudo livestick {name} {target}{more}{full}{unmount}{allow}")
     }
 }
 

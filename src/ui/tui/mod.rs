@@ -20,6 +20,7 @@ pub mod browser;
 pub mod ended;
 pub mod errand;
 pub mod glyphs;
+pub mod hidden;
 pub mod job;
 pub mod keys;
 pub mod known;

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use super::hidden::{Hidden, Typed};
 use super::keys::{Cmd, Field, moved};
 use crate::digest::hex;
 use crate::patch::{After, Patch};
 use crate::plan::Plan;
+use crate::secret::Passphrase;
 use crate::ui::confirm;
 
 /// How many rows a page key moves.
@@ -51,6 +53,10 @@ pub struct Review {
     pub cursor: usize,
     /// What is typed to confirm; none before that is asked.
     pub confirm: Option<Field>,
+    /// The passphrase that is being typed.
+    pub hidden: Option<Hidden>,
+    /// The passphrase, once it was typed twice.
+    secret: Option<Passphrase>,
 }
 
 /// What a command in the review leads to.
@@ -97,6 +103,8 @@ impl Review {
             open: BTreeSet::new(),
             cursor: 0,
             confirm: None,
+            hidden: None,
+            secret: None,
         }
     }
 
@@ -131,8 +139,42 @@ impl Review {
         confirm::word(&self.plan.target)
     }
 
+    /// The passphrase of an encrypted /home.
+    pub fn secret(&self) -> Option<Passphrase> {
+        self.secret.clone()
+    }
+
+    /// Whether letters are text.
+    pub fn typing(&self) -> bool {
+        self.confirm.is_some() || self.hidden.is_some()
+    }
+
+    /// Takes a command while a passphrase is typed.
+    fn hide(&mut self, cmd: Cmd) -> Choice {
+        let Some(hidden) = &mut self.hidden else {
+            return Choice::Stay;
+        };
+        match (hidden.command(cmd), cmd) {
+            (Typed::Twice(passphrase), _) => {
+                self.secret = Some(passphrase);
+                self.hidden = None;
+                self.confirm = Some(Field::default());
+            }
+            (Typed::Say(why), _) => return Choice::Say(why),
+            (Typed::NotMine, Cmd::Back) => self.hidden = None,
+            (Typed::NotMine, Cmd::Interrupt | Cmd::Suspend | Cmd::Redraw) => {
+                return Choice::NotMine;
+            }
+            (Typed::More | Typed::NotMine, _) => {}
+        }
+        Choice::Stay
+    }
+
     /// Takes a command.
     pub fn command(&mut self, cmd: Cmd) -> Choice {
+        if self.hidden.is_some() {
+            return self.hide(cmd);
+        }
         if let Some(field) = &mut self.confirm {
             if field.take(cmd) {
                 return Choice::Stay;
@@ -162,6 +204,9 @@ impl Review {
             return Choice::Stay;
         }
         match cmd {
+            Cmd::Enter | Cmd::Char('c') if self.secret.is_none() && self.encrypts() => {
+                self.hidden = Some(Hidden::default());
+            }
             Cmd::Enter | Cmd::Char('c') => self.confirm = Some(Field::default()),
             Cmd::Char(' ') | Cmd::Right | Cmd::Left => {
                 let Some(patch) = rows.get(self.cursor).and_then(|row| row.patch) else {
@@ -194,6 +239,11 @@ impl Review {
             _ => return Choice::NotMine,
         }
         Choice::Stay
+    }
+
+    fn encrypts(&self) -> bool {
+        let all = &self.plan.filesystems;
+        all.iter().any(|one| one.encryption.is_some())
     }
 
     fn find(&mut self, wanted: usize) {

@@ -197,13 +197,13 @@ impl Session {
                 Task::Quit => return Ok(true),
                 Task::Suspend => self.suspend()?,
                 Task::Redraw => self.screen.anew()?,
-                Task::Write(plan) if self.work.asks(&plan) => {
+                Task::Write(plan, passphrase) if self.work.asks(&plan) => {
                     terminal::give_back();
                     warn(&format!(
                         "writing to {} takes root; a password may be asked for",
                         shown(&plan.target.path)
                     ));
-                    self.work.begin(Task::Write(plan));
+                    self.work.begin(Task::Write(plan, passphrase));
                     let first = self.first_event()?;
                     self.screen.retake()?;
                     for message in first {

@@ -170,7 +170,7 @@ impl State {
             Screen::Image => self.browser.typing,
             Screen::Stick => self.sticks.typing(),
             Screen::Persistence => self.amounts.typing(),
-            Screen::Review(review) => review.confirm.is_some(),
+            Screen::Review(review) => review.typing(),
             Screen::Writing(job) => job.question.is_some() && !job.asking,
             Screen::Report(ended) => ended.saving.is_some(),
         }
@@ -339,7 +339,7 @@ impl State {
             review::Choice::NotMine if cmd == Cmd::Back => self.screen = Screen::Persistence,
             review::Choice::Stay | review::Choice::NotMine => {}
             review::Choice::Write => {
-                tasks.push(Task::Write(review.plan.clone()));
+                tasks.push(Task::Write(review.plan.clone(), review.secret()));
                 let origin = Origin::Review(Box::new(review.clone()));
                 let job = Job::new(origin, self.now);
                 self.screen = Screen::Writing(Box::new(job));

@@ -261,7 +261,8 @@ impl Sticks {
             Cmd::Char('V') => What::Verify(Some(image())),
             Cmd::Char('r') => What::Repair(image()),
             Cmd::Char('x') => What::Extract("extracted.iso".into()),
-            Cmd::Char('p') => What::Probe,
+            Cmd::Char('p') => What::Probe { full: false },
+            Cmd::Char('P') => What::Probe { full: true },
             _ => return Choice::NotMine,
         };
         let errand = if let Some(seen) = self.current() {
@@ -275,7 +276,7 @@ impl Sticks {
             }
         } else if !self.on_file() {
             return Choice::Say("choose a stick with the arrow keys first".into());
-        } else if what == What::Probe {
+        } else if matches!(what, What::Probe { .. }) {
             return Choice::Say("a file has no capacity to probe; choose a stick".into());
         } else {
             let path = self.file.path.path();
@@ -294,7 +295,7 @@ impl Sticks {
                 self.form = Some(Form { errand, field });
                 Choice::Stay
             }
-            What::Verify(_) | What::Probe => self.begin(errand),
+            What::Verify(_) | What::Probe { .. } => self.begin(errand),
         }
     }
 

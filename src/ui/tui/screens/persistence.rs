@@ -119,10 +119,19 @@ fn fields(
             ),
             Place::Size(what) => (label(*what), size_of(amounts, *what, room, layout)),
             Place::Fs(what) => ("  filesystem", filesystem(amounts, *what, room)),
+            Place::Encrypted => (
+                "  encrypted",
+                if amounts.encrypted {
+                    "yes, with a passphrase (LUKS2)".into()
+                } else {
+                    "no".into()
+                },
+            ),
             Place::Arguments => ("arguments", amounts.arguments.text.clone()),
         };
         let idle = !possible && *place != Place::Arguments
-            || matches!(place, Place::Fs(what) if amounts.part(*what).size.is_none());
+            || matches!(place, Place::Fs(what) if amounts.part(*what).size.is_none())
+            || *place == Place::Encrypted && amounts.home.size.is_none();
         let mark = if here { look.cursor() } else { "  " };
         let mut spans = vec![
             Span::raw(mark.to_owned()),
@@ -321,8 +330,14 @@ fn time(
     if layout.is_err() {
         return Vec::new();
     }
+    // All of an encrypted /home is written, of another only what mkfs writes.
+    let home = layout.as_ref().ok().and_then(|slots| {
+        let mut slots = slots.iter();
+        slots.find(|slot| slot.what == Purpose::Home && state.amounts.encrypted)
+    });
+    let size = image.size + home.map_or(Bytes::ZERO, |slot| slot.extent.len);
     let takes = |rate: f64| {
-        let seconds = float(image.size) / rate * (1.0 + 1.0 / READ_FASTER);
+        let seconds = float(size) / rate * (1.0 + 1.0 / READ_FASTER);
         duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
     };
     let text = match state.measured {

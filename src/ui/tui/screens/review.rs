@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
 use super::super::glyphs::Look;
+use super::super::hidden::Hidden;
 use super::super::review::{Kind, Review, Row};
 use super::text::wrap;
 use super::{Key, boxed, first_shown, panel, typed};
@@ -16,6 +17,12 @@ use crate::disk::shown;
 
 /// The keys of this screen.
 pub fn keys(review: &Review) -> Vec<Key> {
+    if review.hidden.is_some() {
+        return vec![
+            ("Enter", "take", "take the passphrase; it is typed twice"),
+            ("Esc", "back", "back to the plan; nothing is written"),
+        ];
+    }
     if review.confirm.is_some() {
         return vec![
             ("Enter", "write", "write, if the word is right"),
@@ -62,6 +69,9 @@ pub fn draw(review: &Review, look: Look, area: Rect, buffer: &mut Buffer) {
     let first = first_shown(at, lines.len(), height);
     let lines: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).collect();
     Paragraph::new(lines).render(inner, buffer);
+    if let Some(hidden) = &review.hidden {
+        passphrase(hidden, look, area, buffer);
+    }
     if let Some(field) = &review.confirm {
         confirmation(review, &field.text, look, area, buffer);
     }
@@ -124,6 +134,25 @@ fn lines_of(
         lines.push(Line::from(spans));
     }
     lines
+}
+
+fn passphrase(hidden: &Hidden, look: Look, area: Rect, buffer: &mut Buffer) {
+    let width = usize::from(area.width).saturating_sub(8).min(70);
+    let said = if hidden.is_again() {
+        "The same passphrase again."
+    } else {
+        "It is asked for at each boot, where the keyboard has the layout that the image starts with. Whoever forgets it has lost what is in /home."
+    };
+    let mut lines: Vec<Line<'static>> = wrap(said, width, 0).into_iter().map(Line::raw).collect();
+    lines.push(typed("> ", &"*".repeat(hidden.len()), true, width, look));
+    boxed(
+        "The passphrase of /home",
+        lines,
+        look.title(),
+        look,
+        area,
+        buffer,
+    );
 }
 
 fn confirmation(review: &Review, text: &str, look: Look, area: Rect, buffer: &mut Buffer) {

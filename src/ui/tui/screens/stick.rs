@@ -69,7 +69,11 @@ pub fn keys(sticks: &Sticks) -> Vec<Key> {
             _ => "probe first",
         };
         keys.extend([
-            ("p", "probe", "does it have the size it claims?"),
+            (
+                "p",
+                "probe",
+                "does it have the size it claims? P writes all of it",
+            ),
             ("c", probe, "probe before writing, or do not"),
         ]);
     }

@@ -172,8 +172,10 @@ fn messages(job: &Job, now: Instant, width: usize, look: Look) -> Vec<Line<'stat
     };
     if job.stopping {
         let text = match job.origin.task() {
-            Task::Write => "Stopping: waiting for the last piece, and blanking what was begun ...",
-            Task::Probe => "Stopping: taking the marks back ...",
+            Task::Probe if job.work() == Some(Work::Probe) => "Stopping: taking the marks back ...",
+            Task::Write | Task::Probe => {
+                "Stopping: waiting for the last piece, and blanking what was begun ..."
+            }
             _ => "Stopping: waiting for the last piece ...",
         };
         say(text, look.warning());
@@ -271,6 +273,7 @@ fn ask(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
         Some(Work::CheckImage) => StickState::Untouched,
         _ if matches!(task, Task::Verify | Task::Extract) => StickState::Untouched,
         Some(Work::Rewrite) => StickState::Partly,
+        Some(Work::ReadBack) if task == Task::Repair => StickState::Partly,
         _ if task == Task::Repair => StickState::Untouched,
         None | Some(Work::Blank) if !job.begun => StickState::Untouched,
         Some(Work::Probe) => StickState::Restored,

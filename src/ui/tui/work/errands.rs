@@ -21,6 +21,7 @@ use crate::refusal::Refusal;
 use crate::repair;
 use crate::report::{Exit, Failure, Report, StickState};
 use crate::request::Request;
+use crate::ui::confirm;
 use crate::verify;
 
 /// How often the wish to stop is looked at while a question waits.
@@ -87,12 +88,9 @@ pub fn run(
             }
             repair::run(plan, host, cancel, sink)
         }
-        What::Probe => {
-            let job = probe(errand).map_err(|why| verify::refused(&why))?;
-            let what = format!(
-                "{}.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
-                job.probe
-            );
+        What::Probe { full } => {
+            let job = probe(errand, *full).map_err(|why| verify::refused(&why))?;
+            let what = confirm::probe_means(&job);
             if !ask(&job.target, what) {
                 return Err(declined());
             }
@@ -101,7 +99,7 @@ pub fn run(
     }
 }
 
-fn probe(errand: &Errand) -> Result<capacity::job::Job, Refusal> {
+fn probe(errand: &Errand, full: bool) -> Result<capacity::job::Job, Refusal> {
     let request = Request {
         target: errand.path.clone(),
         unmount: errand.unmount,
@@ -109,7 +107,7 @@ fn probe(errand: &Errand) -> Result<capacity::job::Job, Refusal> {
         ..Request::default()
     };
     let target = target::look(&request, &System::real())?;
-    let job = capacity::job::Job::new(target, false)?;
+    let job = capacity::job::Job::new(target, full)?;
     privilege::may_write(&job.target)?;
     Ok(job)
 }

@@ -21,10 +21,11 @@ use crate::event::Event;
 use crate::host::Host;
 use crate::plan::{Plan, PlannedTarget};
 use crate::request::Request;
+use crate::secret::Passphrase;
 use crate::units::Bytes;
 use comparing::{Wish, comparer};
 use looking::{inspector, list, measure, places, planner, save, watch};
-pub use writing::Writer;
+pub use writing::{Write, Writer};
 
 /// Something that the screens want done.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ pub enum Task {
     },
     /// Compare this image with what was published of it, now.
     Compare(PathBuf),
-    /// Write this plan, which was reviewed and confirmed.
-    Write(Box<Plan>),
+    /// Write this plan, which was reviewed and confirmed, with the passphrase if it needs one.
+    Write(Box<Plan>, Option<Passphrase>),
     /// Do this with a stick. Before it writes anything it asks.
     Errand(Box<Errand>),
     /// The answer to what the job at work asked: yes, for the word was typed; or no.
@@ -224,7 +225,7 @@ impl Work {
             Task::Plan { number, request } => {
                 let _ = self.plan.send((number, request));
             }
-            Task::Write(plan) => self.write(plan),
+            Task::Write(plan, passphrase) => self.write(plan, passphrase),
             Task::Errand(errand) => self.errand(errand),
             Task::Consent(yes) => {
                 if let Some(consent) = self.consent.take() {
@@ -265,7 +266,7 @@ impl Work {
         self.cancel = Arc::default();
     }
 
-    fn write(&mut self, plan: Box<Plan>) {
+    fn write(&mut self, plan: Box<Plan>, passphrase: Option<Passphrase>) {
         self.make_room();
         let (to, cancel) = (self.results.clone(), Arc::clone(&self.cancel));
         let (host, write) = (host(&self.host), self.writer.write);
@@ -273,7 +274,9 @@ impl Work {
             let mut sink = |event: Event| {
                 let _ = to.send(Message::Job(event));
             };
-            let work = |heard: &mut dyn FnMut(Event)| write(&plan, &host, &cancel, heard);
+            let work = |heard: &mut dyn FnMut(Event)| {
+                write(&plan, passphrase.as_ref(), &host, &cancel, heard)
+            };
             writing::run(work, &mut sink);
         }));
     }

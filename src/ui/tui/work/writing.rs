@@ -8,10 +8,17 @@ use crate::event::{Event, Step, Work};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::report::{Exit, Failure, Report, StickState};
+use crate::secret::Passphrase;
 
-/// Applies a plan: tells what happens, stops when asked to. [`crate::apply::run`] and [`crate::privilege::write`] have
-/// this form.
-pub type Write = fn(&Plan, &Host, &AtomicBool, &mut dyn FnMut(Event)) -> Result<Report, Failure>;
+/// Applies a plan: tells what happens, stops when asked to. [`crate::apply::run_with`] and [`crate::privilege::write`]
+/// have this form.
+pub type Write = fn(
+    &Plan,
+    Option<&Passphrase>,
+    &Host,
+    &AtomicBool,
+    &mut dyn FnMut(Event),
+) -> Result<Report, Failure>;
 
 /// Who writes.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +49,8 @@ impl Told {
                     self.state = Some(StickState::Unknown);
                 }
                 Some(Work::Rewrite) => self.state = Some(StickState::Partly),
+                // A full probe blanks nothing before.
+                Some(Work::Copy) if self.state.is_none() => self.state = Some(StickState::Unknown),
                 _ => {}
             },
             Event::Finished { step } => match self.work(*step) {

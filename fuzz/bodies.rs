@@ -212,6 +212,7 @@ fn arguments() -> Arguments {
     Arguments {
         persistence: vec!["rd.live.overlay=UUID=1:/state/upper".into()],
         extra: vec!["extra.argument=1".into()],
+        live: Vec::new(),
         replace_root: None,
         initrd: None,
     }

@@ -220,6 +220,8 @@ mod tests {
         prop_oneof![
             Just(Why::PartitionTable),
             Just(Why::MediaCheck),
+            Just(Why::SeedFlag),
+            Just(Why::SeedLabel),
             any::<String>().prop_map(|file| Why::BootArguments { file }),
             any::<String>().prop_map(|file| Why::Directory { file }),
         ]

@@ -35,6 +35,10 @@ pub enum Why {
         /// The file, as it is named inside the image.
         file: String,
     },
+    /// The flag that makes the btrfs of the image's root a seed, and the checksum that covers it.
+    SeedFlag,
+    /// The label of that btrfs, where it would be taken for the volume's.
+    SeedLabel,
     /// The implanted isomd5sum, computed again for the medium as written.
     MediaCheck,
 }
@@ -46,6 +50,8 @@ impl Why {
             Why::PartitionTable => "partition table",
             Why::BootArguments { .. } => "boot arguments",
             Why::Directory { .. } => "directory records",
+            Why::SeedFlag => "seed flag",
+            Why::SeedLabel => "seed label",
             Why::MediaCheck => "media check",
         }
     }
@@ -57,6 +63,8 @@ impl fmt::Display for Why {
             Why::PartitionTable => write!(f, "partition table"),
             Why::BootArguments { file } => write!(f, "boot arguments in {file}"),
             Why::Directory { file } => write!(f, "directory record of {file}"),
+            Why::SeedFlag => write!(f, "seed flag of the root image, and its checksum"),
+            Why::SeedLabel => write!(f, "label of the root image"),
             Why::MediaCheck => write!(f, "media check"),
         }
     }

@@ -48,6 +48,7 @@ fn arguments() -> Arguments {
             "rd.live.overlay.overlayfs=1",
         ]),
         extra: words(&["console=ttyS0,115200"]),
+        live: Vec::new(),
         replace_root: None,
         initrd: None,
     }
@@ -212,6 +213,7 @@ fn a_replaced_root_leaves_the_way_back() {
     let sprout = Arguments {
         persistence: Vec::new(),
         extra: Vec::new(),
+        live: vec!["rd.live.overlay.overlayfs=1".to_owned()],
         replace_root: Some("root=LABEL=sprout-0b0e3b5c".to_owned()),
         initrd: Some("/EFI/BOOT/BOOT.conf".to_owned()),
     };
@@ -228,6 +230,13 @@ fn a_replaced_root_leaves_the_way_back() {
         assert_eq!(count("root=LABEL=sprout-0b0e3b5c"), 2, "{name}");
         assert_eq!(count("root=live:CDLABEL="), 2, "{name}");
         assert_eq!(count("/EFI/BOOT/BOOT.conf"), 2, "{name}");
+        // What those two need the others must not have.
+        for line in edited.text.lines().filter(|line| line.contains("root=")) {
+            let own = line.contains("root=live:");
+            assert_eq!(own, line.contains("rd.live.overlay.overlayfs=1"), "{line}");
+        }
+        let again = edit(name, &edited.text, &sprout, PLENTY).unwrap();
+        assert_eq!(again.text, edited.text, "{name}");
         let check = edited.entries.iter().find(|entry| entry.media_check);
         assert!(check.is_some_and(|entry| !entry.persistent), "{name}");
     }

@@ -45,7 +45,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A small image of this layout, made once.
+/// A small image of this layout, made once; "grub2-btrfs" has a root that a sprout can grow from.
 fn small_iso(layout: &str) -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -61,7 +61,10 @@ fn small_iso(layout: &str) -> PathBuf {
     let iso = dir.join(format!("{layout}.iso"));
     if !iso.exists() {
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/small-iso");
-        run(text(&tool), &[layout, text(&iso)]);
+        match layout.strip_suffix("-btrfs") {
+            None => run(text(&tool), &[layout, text(&iso)]),
+            Some(layout) => run(text(&tool), &[layout, text(&iso), "--rootfs", "btrfs"]),
+        };
     }
     iso
 }
@@ -83,9 +86,13 @@ struct Lab {
 
 impl Lab {
     fn new() -> Lab {
+        Lab::of("grub2")
+    }
+
+    fn of(layout: &str) -> Lab {
         let dir = TempDir::new_in("/tmp").unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        fs::copy(small_iso("grub2"), dir.path().join("live.iso")).unwrap();
+        fs::copy(small_iso(layout), dir.path().join("live.iso")).unwrap();
         fs::copy(
             env!("CARGO_BIN_EXE_livestick"),
             dir.path().join("livestick"),
@@ -276,6 +283,65 @@ fn a_plan_comes_back_byte_for_byte() {
             let wants_sum = !options.is_empty();
             assert_eq!(plan.image.media_sum.is_some(), wants_sum, "{layout}");
         }
+    }
+}
+
+/// What somebody does to a plan.
+type Change = dyn Fn(&mut Value);
+
+const SPROUT: [&str; 4] = ["--persistence", "sprout", "--overlay-size-mb", "256"];
+
+#[test]
+fn a_plan_with_a_sprout_comes_back_too_and_is_judged() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::of("grub2-btrfs");
+    let line = lab.plan(&SPROUT);
+    let plan: Plan = json::parse(line.as_bytes()).unwrap();
+    assert_eq!(json::line(&plan), line);
+    assert!(plan.sprout.as_ref().is_some_and(|sprout| sprout.within));
+    let tampers: [(&str, &Change); 6] = [
+        ("not the image's root", &|p| {
+            p["sprout"]["seed"]["extent"]["at"] = json!(0);
+        }),
+        ("not the image's root", &|p| {
+            let len = p["sprout"]["seed"]["extent"]["len"].as_u64().unwrap();
+            p["sprout"]["seed"]["extent"]["len"] = json!(len + 512);
+        }),
+        ("not the image's root", &|p| {
+            p["sprout"]["source"]["driver"] = json!("ext4");
+        }),
+        ("identifier of its seed", &|p| {
+            p["sprout"]["seed"]["partuuid"] = json!("a\", RUN+=\"x");
+        }),
+        ("over something else", &|p| {
+            p["sprout"]["sprout"]["extent"]["at"] = json!(8 << 20);
+        }),
+        // A seed that is made is not one that is there.
+        ("not aligned", &|p| p["sprout"]["within"] = json!(false)),
+    ];
+    for (why, tamper) in tampers {
+        let mut tampered: Value = serde_json::from_str(&line).unwrap();
+        tamper(&mut tampered);
+        let tampered = format!("{tampered}\n");
+        let tampered =
+            json::parse::<Plan>(tampered.as_bytes()).map_or(tampered, |p| json::line(&p));
+        let (_, events) = lab.apply(&tampered);
+        let (state, message) = failure(&events);
+        assert!(message.contains(why), "'{why}' was to be in: {message}");
+        assert_eq!(state, StickState::Untouched, "{message}");
+    }
+    let (code, events) = lab.apply(&line);
+    assert_eq!(code, Some(0), "{events:?}");
+    let sprout = plan.sprout.unwrap();
+    for (part, label) in [
+        (&sprout.seed, "Anaconda"),
+        (&sprout.sprout, &sprout.sprout.label),
+    ] {
+        let at = part.extent.at.to_string();
+        let how = ["-p", "-o", "value", "-s", "LABEL", "-O", &at, lab.disk()];
+        assert_eq!(run("blkid", &how), label);
     }
 }
 

@@ -34,6 +34,7 @@ mod regrow;
 pub(crate) mod sprout;
 mod staging;
 pub mod verify;
+mod within;
 
 use std::fs;
 use std::process::Command;
@@ -64,6 +65,7 @@ use crate::published::measure::measure;
 use crate::record::place;
 use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::secret::Passphrase;
+use crate::sprout::Sprout;
 use crate::units::Bytes;
 
 /// The part of the first MiB that is written after the rest of it: whole sectors of every medium.
@@ -264,6 +266,7 @@ impl Job<'_> {
         if medium.cached_below() {
             past_the_cache(self.host, &medium);
         }
+        self.foresee(&image, &medium)?;
         let mut notes = Vec::new();
         let mut capacity = None;
         let probed = self.probe(&medium);
@@ -469,6 +472,37 @@ impl Job<'_> {
         Ok(copied)
     }
 
+    /// Looks at a root image that shall be the seed, before anything is written.
+    fn foresee(&self, image: &fs::File, medium: &Medium) -> Result<(), End> {
+        let Some(sprout) = self.plan.sprout.as_ref().filter(|sprout| sprout.within) else {
+            return Ok(());
+        };
+        let looked = self.grower(sprout, image, medium).foresee();
+        looked.map_err(|stop| match stop {
+            Stop::Cancelled => End::Cancelled,
+            Stop::Failed(error) => End::Refused(
+                error
+                    .context("no sprout can grow from the image's root; use --persistence overlay"),
+            ),
+        })
+    }
+
+    fn grower<'b>(
+        &'b self,
+        plan: &'b Sprout,
+        image: &'b fs::File,
+        medium: &'b Medium,
+    ) -> Grower<'b> {
+        Grower {
+            plan,
+            host: self.host,
+            image: Some(image),
+            target: &self.plan.target.path,
+            medium,
+            cancel: self.cancel,
+        }
+    }
+
     /// Makes seed and sprout, where there are to be.
     fn sprout(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
         let plan = self.plan;
@@ -484,6 +518,9 @@ impl Job<'_> {
             medium,
             cancel,
         };
+        if sprout.within {
+            return self.sprout_within(image, medium);
+        }
         let ended = |what: &'static str| {
             move |stop| match stop {
                 Stop::Failed(_) if cancel.load(Ordering::Relaxed) => Stop::Cancelled,
@@ -542,6 +579,48 @@ impl Job<'_> {
                 checked_by: "mounting it".into(),
             },
         ])
+    }
+
+    /// Grows the sprout from the image's own root, whose checksums are all compared first.
+    fn sprout_within(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
+        let plan = self.plan;
+        let Some(sprout) = &plan.sprout else {
+            return Ok(Vec::new());
+        };
+        self.start(Work::Compare);
+        let checked = self.grower(sprout, image, medium).check_seed();
+        checked.map_err(|stop| self.ended(stop, "checking the seed"))?;
+        self.finish();
+        self.start(Work::Sprout);
+        let uuid = self.grower(sprout, image, medium).grow();
+        let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
+        self.finish();
+        let filesystem = format!("btrfs ({})", sprout.checksum);
+        Ok(vec![
+            Made {
+                purpose: "seed".into(),
+                size: sprout.seed.extent.len,
+                filesystem: format!("{filesystem}, the image's own root"),
+                uuid: sprout.seed_uuid.to_string(),
+                checked_by: "btrfs check of every checksum".into(),
+            },
+            Made {
+                purpose: "sprout".into(),
+                size: sprout.sprout.extent.len,
+                filesystem,
+                uuid,
+                checked_by: "mounting it".into(),
+            },
+        ])
+    }
+
+    /// Why a program ended: Ctrl-C can reach it before it has a process group of its own.
+    fn ended(&self, stop: Stop, what: &'static str) -> Stop {
+        match stop {
+            Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
+            Stop::Failed(error) => Stop::Failed(error.context(what)),
+            stop @ Stop::Cancelled => stop,
+        }
     }
 
     fn filesystems(&mut self, medium: &Medium) -> Result<Vec<Made>, End> {

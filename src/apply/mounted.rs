@@ -8,6 +8,8 @@
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::fs::{Mode, OFlags};
@@ -17,6 +19,9 @@ use rustix::mount::{
 };
 
 use crate::sprout::Driver;
+
+/// How often a mount of several devices is tried again, and how long after.
+const AGAIN: (u32, Duration) = (4, Duration::from_millis(200));
 
 /// What may be done to a mounted filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +76,18 @@ impl Mounted {
             fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(said)
         };
         let mounting = || format!("mounting {} as {driver}", device.display());
-        let mount = mount().map_err(|(error, said)| anyhow::anyhow!("{error}{said}"));
+        let mut mounted = mount();
+        // Between being shown another device and looking for it the kernel can be told to forget it: by somebody who is
+        // done with the same seed on another stick.
+        let together = options.iter().any(|option| option.starts_with("device="));
+        for _ in 0..AGAIN.0 {
+            if mounted.is_ok() || !together {
+                break;
+            }
+            sleep(AGAIN.1);
+            mounted = mount();
+        }
+        let mount = mounted.map_err(|(error, said)| anyhow::anyhow!("{error}{said}"));
         let mount = mount.with_context(mounting)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(&mount, ".", flags, Mode::empty()).with_context(mounting)?;

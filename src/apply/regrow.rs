@@ -15,7 +15,7 @@ use crate::apply::grow::delete_subvolume;
 use crate::apply::loopdev::LoopDevice;
 use crate::apply::mounted::{Access, Mounted};
 use crate::apply::program::run;
-use crate::apply::sprout::Grower;
+use crate::apply::sprout::{Grower, TOP_LEVEL};
 use crate::sprout::{Driver, HOME, Home, ROOT, TREE, tree};
 use crate::superblock::Details;
 
@@ -55,7 +55,7 @@ impl Grower<'_> {
         let with = seed
             .as_ref()
             .map(|seed| format!("device={}", seed.path().display()));
-        let options: Vec<&str> = ["compress=zstd"]
+        let options: Vec<&str> = ["compress=zstd", TOP_LEVEL]
             .into_iter()
             .chain(with.as_deref())
             .collect();

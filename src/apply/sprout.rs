@@ -29,6 +29,8 @@ use crate::sprout::{Driver, HOME, Home, ROOT, Sprout, TREE, room, rule};
 use crate::superblock::{self, Details, Superblock};
 use crate::units::{Bytes, Extent};
 
+/// What is mounted is the whole filesystem, whatever subvolume it says is to be mounted by default (btrfs(5)).
+pub(super) const TOP_LEVEL: &str = "subvolid=5";
 /// Every superblock that could be taken for a filesystem's lies in the first so many bytes.
 const OLD_SUPERBLOCKS: usize = 1 << 20;
 /// How the seed is compressed: stronger than what a running system uses, because it is written once.
@@ -152,12 +154,15 @@ impl Grower<'_> {
         let sprout = Mounted::new(
             Driver::Btrfs,
             seed.path(),
-            &["compress=zstd"],
+            &["compress=zstd", TOP_LEVEL],
             Access::ReadFirst,
         )?;
         add_device(sprout.root(), device.path())?;
         sprout.make_writable()?;
         let at = |name: &str| sprout.path().join(name);
+        if self.plan.within {
+            self.take_over(&sprout)?;
+        }
         self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(ROOT)])?;
         let root = tree::enter(sprout.root(), ROOT)?;
         self.furnish(root.as_fd())?;
@@ -183,8 +188,9 @@ impl Grower<'_> {
 
     /// Puts into a new root what it needs to start from the sprout.
     pub(super) fn furnish(&self, root: BorrowedFd<'_>) -> anyhow::Result<()> {
-        let text = rule::rule(&self.plan.sprout.label, self.plan.seed_uuid);
-        put(root, rule::PATH, &text)?;
+        for (path, text) in rule::rules(self.plan) {
+            put(root, path, &text)?;
+        }
         for (path, content) in self.plan.home_unit() {
             match content {
                 Ok(text) => put(root, &path, &text)?,
@@ -208,7 +214,8 @@ impl Grower<'_> {
             return Err(anyhow::anyhow!("the sprout is not what was made: {found:?}").into());
         }
         let with = format!("device={}", seed.path().display());
-        let sprout = Mounted::new(Driver::Btrfs, device.path(), &[&with], Access::Read)?;
+        let options = [with.as_str(), TOP_LEVEL];
+        let sprout = Mounted::new(Driver::Btrfs, device.path(), &options, Access::Read)?;
         let root = tree::enter(sprout.root(), ROOT)?;
         let rule = open(root.as_fd(), rule::PATH, OFlags::RDONLY)
             .with_context(|| format!("reading /{} of the sprout", rule::PATH))?;
@@ -284,7 +291,7 @@ impl Grower<'_> {
         self.attach_file(self.target, extent)
     }
 
-    fn attach_file(&self, file: &Path, extent: Extent) -> anyhow::Result<LoopDevice> {
+    pub(super) fn attach_file(&self, file: &Path, extent: Extent) -> anyhow::Result<LoopDevice> {
         LoopDevice::attach_read_only(&self.program("losetup")?, file, extent)
     }
 
@@ -330,7 +337,7 @@ fn in_image(stop: Stop) -> Stop {
 }
 
 /// The name of an open file for the programs that this process starts.
-fn name_of(file: BorrowedFd<'_>) -> PathBuf {
+pub(super) fn name_of(file: BorrowedFd<'_>) -> PathBuf {
     let process = rustix::process::getpid().as_raw_nonzero();
     PathBuf::from(format!("/proc/{process}/fd/{}", file.as_raw_fd()))
 }

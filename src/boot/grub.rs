@@ -134,7 +134,8 @@ impl<'a> Editor<'a> {
             }
             None => Vec::new(),
         };
-        let mut all = arguments.persistence.iter().chain(&arguments.extra);
+        let all = arguments.persistence.iter().chain(&arguments.extra);
+        let mut all = all.chain(&arguments.live);
         let splits = all.all(|a| is_safe(a));
         let variable = free_name(text)?;
         Ok(Editor {
@@ -215,7 +216,9 @@ impl<'a> Editor<'a> {
                 }
             }
         }
-        wanted.extend(kernel_line::missing(&line.expanded, &self.arguments.extra));
+        let kept = self.arguments.kept();
+        let extra = if plain { &kept } else { &self.arguments.extra };
+        wanted.extend(kernel_line::missing(&line.expanded, extra));
         if wanted.is_empty() {
             return Ok(false);
         }
@@ -361,7 +364,8 @@ impl<'a> Editor<'a> {
                 }
                 behind = word.end;
             }
-            let wanted = kernel_line::missing(&line.expanded, &self.arguments.extra);
+            let kept = self.arguments.kept();
+            let wanted = kernel_line::missing(&line.expanded, &kept);
             let words = appended(&wanted);
             changes.push((behind..behind, words));
         }
@@ -372,7 +376,7 @@ impl<'a> Editor<'a> {
         if !shared {
             return Ok(format!("{head} {{{body}}}"));
         }
-        let value = self.arguments.extra.join(" ");
+        let value = self.arguments.kept().join(" ");
         if value.contains('"') {
             return Err(EditError::Argument {
                 argument: value,

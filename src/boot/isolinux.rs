@@ -86,6 +86,7 @@ impl<'a> Config<'a> {
     ) -> Result<String, EditError> {
         let mut changes: Vec<(Range<usize>, String)> = Vec::new();
         let mut global = false;
+        let kept = arguments.kept();
         for (index, label) in self.labels.iter().enumerate() {
             let words = self.words(label);
             if !kernel_line::is_live(&words) {
@@ -99,7 +100,8 @@ impl<'a> Config<'a> {
             let shared = append.is_some() && label.append.is_none();
             let mut wanted = Vec::new();
             let mut replaced = 0;
-            if Some(index) != without && !arguments.leaves(&words) {
+            let plain = Some(index) == without || arguments.leaves(&words);
+            if !plain {
                 wanted = kernel_line::missing(&words, &arguments.persistence);
                 if !(shared && global) {
                     self.add_initrd(label, number, &words, arguments, &mut changes)?;
@@ -119,7 +121,8 @@ impl<'a> Config<'a> {
                     }
                 }
             }
-            wanted.extend(kernel_line::missing(&words, &arguments.extra));
+            let extra = if plain { &kept } else { &arguments.extra };
+            wanted.extend(kernel_line::missing(&words, extra));
             let len: usize = words.iter().chain(&wanted).map(|w| w.len() + 1).sum();
             if !wanted.is_empty() || replaced > 0 {
                 // The kernel's name stands in front of the words, and counts here too.
@@ -301,7 +304,8 @@ impl<'a> Config<'a> {
             _ => Vec::new(),
         };
         let all = self.words(label);
-        append.extend(kernel_line::missing(&all, &arguments.extra));
+        let kept = arguments.kept();
+        append.extend(kernel_line::missing(&all, &kept));
         if label.kernel.is_some() {
             let value: Vec<&str> = words(self.value(label.kernel)).collect();
             copy.push(format!(

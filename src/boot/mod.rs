@@ -42,6 +42,9 @@ pub struct Arguments {
     pub persistence: Vec<String>,
     /// Appended to every live entry, that one included.
     pub extra: Vec<String>,
+    /// Appended to every live entry that starts the image's own root, as the one without persistence does, and those that
+    /// are left alone because they check the medium.
+    pub live: Vec<String>,
     /// A word that takes the place of `root=live:…` in every live entry except the one without persistence.
     pub replace_root: Option<String>,
     /// A file that is loaded behind the initrd of every entry that gets `replace_root`, by its path in the image.
@@ -52,7 +55,13 @@ impl Arguments {
     /// Every word that may be written.
     fn all(&self) -> impl Iterator<Item = &String> {
         let appended = self.persistence.iter().chain(&self.extra);
+        let appended = appended.chain(&self.live);
         appended.chain(&self.replace_root).chain(&self.initrd)
+    }
+
+    /// What an entry gains that starts the image's own root.
+    fn kept(&self) -> Vec<String> {
+        self.extra.iter().chain(&self.live).cloned().collect()
     }
 
     /// Whether an entry with these words is left as it is but for the extra ones: another root would take the medium

@@ -34,7 +34,7 @@ use crate::plan::layout::Purpose;
 use crate::plan::{Plan, PlannedTarget, sprout, target};
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Request};
-use crate::sprout::{Home, Sprout};
+use crate::sprout::{Driver, Home, Sprout};
 use crate::table::GRAIN;
 use crate::units::{Bytes, Extent};
 
@@ -162,8 +162,13 @@ impl Plan {
             places.push(filesystem.extent);
         }
         let parts = self.sprout.iter().flat_map(|s| [&s.seed, &s.sprout]);
-        for part in parts {
+        let within = self.sprout.as_ref().is_some_and(|sprout| sprout.within);
+        for (part, seed) in parts.zip([true, false]) {
             let Extent { at, len } = part.extent;
+            if seed && within {
+                // It lies in the image, and nothing more is written there.
+                continue;
+            }
             if at.align_down(GRAIN) != at || len.align_down(Bytes::mib(1)) != len {
                 return no("the partitions of its sprout are not aligned");
             }
@@ -279,7 +284,20 @@ pub(crate) fn audit_sprout(sprout: &Sprout, image: Bytes, host: &Host) -> Result
     {
         return no("the root image of its seed is in a place that is none");
     }
+    let extent = sprout.seed.extent;
+    let whole = extent.at.to_sector().is_some() && extent.len.to_sector().is_some();
+    let own = sprout.source.driver == Driver::Btrfs && sprout.source.nested.is_none();
+    if sprout.within && !(own && whole && sprout.source.extent.contains(extent)) {
+        return no("its seed is not the image's root");
+    }
     for part in [&sprout.seed, &sprout.sprout] {
+        // The label of an image's own btrfs is given to no program.
+        if sprout.within && part == &sprout.seed {
+            if !is_plain(&part.partuuid) {
+                return no("the identifier of its seed's partition is none");
+            }
+            continue;
+        }
         if part.label.len() > 64 || !is_plain(&part.label) {
             return no("the labels of its sprout are none");
         }

@@ -51,6 +51,9 @@ pub struct BootPlan {
     pub arguments: Vec<String>,
     /// The user's own.
     pub extra: Vec<String>,
+    /// What entries get that start the image's own root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<String>,
     /// How the menus wait, where that changes.
     #[serde(default, skip_serializing_if = "Pause::is_none")]
     pub pause: Pause,

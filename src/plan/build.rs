@@ -9,6 +9,7 @@ use crate::disk::shown;
 use crate::host::Host;
 use crate::image::Image;
 use crate::image::boot_file::{Config, Loader};
+use crate::image::initrd::LiveScript;
 use crate::image::isomd5;
 use crate::patch::{After, Draft, Patch, Why};
 use crate::persistence::encrypted_home;
@@ -26,9 +27,10 @@ use crate::plan::{Behind, Covered, Plan, PlannedImage, PlannedTarget, sprout};
 use crate::published::Published;
 use crate::read::{ReadAt, ReadError};
 use crate::refusal::Refusal;
-use crate::request::{self, FsKind, Request, Size, Wanted};
+use crate::request::{self, FsKind, Request, Wanted};
+use crate::sprout::within::Within;
 use crate::sprout::{Home, Part, Source, Sprout, room, rule};
-use crate::table::{NewPartition, Use};
+use crate::table::{Added, NewPartition, TableError, Use};
 use crate::units::{Block, Bytes};
 
 /// Makes the plan.
@@ -85,7 +87,19 @@ struct Persistence {
     mechanism: Option<Mechanism>,
     /// What a seed is made from, where there is to be one.
     seed: Option<Source>,
+    /// That itself, where it can be the seed.
+    within: Option<Within>,
     notes: Vec<String>,
+}
+
+/// What came of entering partitions.
+struct Entered {
+    /// Those behind the image.
+    added: Added,
+    /// Which of them is the first that is not the record's.
+    first: usize,
+    /// The one inside it.
+    seed: Option<Part>,
 }
 
 impl Planner<'_> {
@@ -108,16 +122,9 @@ impl Planner<'_> {
         let mut behind = Vec::new();
         let mut arguments = Vec::new();
         if !slots.is_empty() {
-            let takes = image.table.takes(image.bytes(), slots.len() + 1);
-            let room = takes.map_err(|error| Refusal::Table(error.to_string()))?;
-            let own = record.as_mut().filter(|_| room);
-            let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(&ids)).collect();
-            let first = new.len();
-            new.extend(slots.iter().map(|slot| entry(slot, &ids)));
-            let added = image
-                .table
-                .add(&mut draft, self.size, &new)
-                .map_err(|error| Refusal::Table(error.to_string()))?;
+            let entered = self.enter(&mut draft, &ids, &slots, &persistence, record.as_mut())?;
+            let (added, first) = (entered.added, entered.first);
+            parts.extend(entered.seed);
             behind = added
                 .behind
                 .into_iter()
@@ -127,9 +134,6 @@ impl Planner<'_> {
                     what: b.what.into(),
                 })
                 .collect();
-            if let Some(own) = own {
-                own.number = added.numbers.first().copied();
-            }
             for (i, slot) in slots.iter().enumerate() {
                 let (_, _, kind) = persistence.wanted[i];
                 let at = first + i;
@@ -148,7 +152,9 @@ impl Planner<'_> {
             }
             arguments = self.fill(&persistence, &mut filesystems, &mut notes)?;
             if let (Some(source), [seed, grown]) = (persistence.seed, parts.as_slice()) {
-                sprout = Some(self.sprout(source, seed, grown, &filesystems, &ids));
+                let within = persistence.within.as_ref();
+                let planned = self.sprout(source, within, (seed, grown), &filesystems, &ids);
+                sprout = Some(planned);
             }
         }
         if let Some(sprout) = &sprout {
@@ -190,12 +196,58 @@ impl Planner<'_> {
         })
     }
 
+    /// Enters the new partitions in the table, and makes a root image a seed, where there is one that can be.
+    fn enter(
+        &self,
+        draft: &mut Draft<'_>,
+        ids: &Ids,
+        slots: &[Slot],
+        persistence: &Persistence,
+        record: Option<&mut PlannedRecord>,
+    ) -> Result<Entered, Refusal> {
+        let image = self.image;
+        let table = |error: TableError| Refusal::Table(error.to_string());
+        let inside = persistence.within.as_ref().map(|within| Slot {
+            what: Purpose::Seed,
+            extent: within.extent,
+        });
+        let entries = slots.len() + usize::from(inside.is_some());
+        let room = image.table.takes(image.bytes(), entries + 1);
+        let room = room.map_err(table)?;
+        let own = record.filter(|_| room);
+        let mut new: Vec<NewPartition> = own.iter().map(|own| own.entry(ids)).collect();
+        let first = new.len();
+        new.extend(slots.iter().map(|slot| entry(slot, ids)));
+        let over = inside.as_ref().map(|slot| entry(slot, ids));
+        let mut added = match &over {
+            None => image.table.add(draft, self.size, &new),
+            Some(over) => image.table.add_with(draft, self.size, over, &new),
+        }
+        .map_err(table)?;
+        let mut seed = None;
+        if let (Some(slot), Some(within)) = (inside, &persistence.within) {
+            let label = sprout::other_label(image, within, ids);
+            let change = within.change(draft, label.as_deref());
+            change.map_err(|error| self.damaged(&error))?;
+            seed = Some(Part {
+                number: added.numbers.remove(0),
+                extent: slot.extent,
+                partuuid: added.partuuids.remove(0),
+                label: label.or(within.label.clone()).unwrap_or_default(),
+            });
+        }
+        if let Some(own) = own {
+            own.number = added.numbers.first().copied();
+        }
+        Ok(Entered { added, first, seed })
+    }
+
     /// The plan for a seed and a sprout in these partitions.
     fn sprout(
         &self,
         source: Source,
-        seed: &Part,
-        grown: &Part,
+        within: Option<&Within>,
+        (seed, grown): (&Part, &Part),
         filesystems: &[Filesystem],
         ids: &Ids,
     ) -> Sprout {
@@ -204,15 +256,17 @@ impl Planner<'_> {
         Sprout {
             source,
             seed: seed.clone(),
-            seed_uuid: ids.uuid("seed filesystem"),
-            checksum: self.request.csum,
+            seed_uuid: within.map_or_else(|| ids.uuid("seed filesystem"), |within| within.uuid),
+            checksum: within.map_or(self.request.csum, |within| within.checksum),
+            within: within.is_some(),
             sprout: grown.clone(),
             home: match partition {
                 Some(filesystem) => Home::Partition {
                     uuid: filesystem.uuid.to_string(),
                     fs: filesystem.kind,
                 },
-                None if known("home").is_some() => Home::Subvolume,
+                // The tree of a btrfs is read when it is mounted, and one without a `/home` is refused then.
+                None if known("home").is_some() || within.is_some() => Home::Subvolume,
                 None => Home::Root,
             },
         }
@@ -279,20 +333,16 @@ impl Planner<'_> {
         if let Some(wanted) = request.overlay.filter(|_| sprouts) {
             let source = sprout::source(image)?;
             sprout::need(&source, self.host)?;
-            let compression = image
-                .root
-                .as_ref()
-                .and_then(|root| root.compression.as_deref());
-            let seed = Wanted {
-                size: Size::Fixed(room::seed(source.extent, compression)),
-                fs: None,
-            };
-            persistence
-                .wanted
-                .push((Purpose::Seed, seed, FsKind::Btrfs));
-            persistence
-                .wanted
-                .push((Purpose::Sprout, wanted, FsKind::Btrfs));
+            persistence.within = sprout::within(image, &source)?;
+            if let Some(within) = &persistence.within {
+                sprout::same_checksum(request.csum, within)?;
+            } else {
+                let seed = sprout::seed(image, &source);
+                let wanted = &mut persistence.wanted;
+                wanted.push((Purpose::Seed, seed, FsKind::Btrfs));
+            }
+            let grown = (Purpose::Sprout, wanted, FsKind::Btrfs);
+            persistence.wanted.push(grown);
             persistence.seed = Some(source);
         } else if let Some(wanted) = request.overlay {
             if let Some(why) = self.needs(&Attributes::plain(0o755))?.obstacle() {
@@ -334,7 +384,12 @@ impl Planner<'_> {
             persistence.mechanism = Some(mechanism);
             persistence.wanted.push((Purpose::Home, wanted, kind));
         }
-        if let Some(why) = image.tree.as_ref().and_then(|tree| tree.unread.as_ref()) {
+        let unread = image.tree.as_ref().and_then(|tree| tree.unread.as_ref());
+        let made = persistence.wanted.iter();
+        let mut made = made.filter(|(what, ..)| !matches!(what, Purpose::Seed | Purpose::Sprout));
+        if let Some(why) = unread
+            && made.next().is_some()
+        {
             persistence.notes.push(format!(
                 "the attributes of the image's own directories are not known ({why}); root's usual ones are taken"
             ));
@@ -375,8 +430,20 @@ impl Planner<'_> {
         if count == 0 {
             return Ok((PlannedRecord::alone(size, table, self.size), Vec::new()));
         }
-        let (record, space) = PlannedRecord::and_space(size, table, self.size, count)
-            .map_err(|error| Refusal::Table(error.to_string()))?;
+        let and_space = match persistence.within {
+            None => PlannedRecord::and_space,
+            Some(_) => PlannedRecord::and_space_with,
+        };
+        let (record, space) = and_space(size, table, self.size, count).map_err(|error| {
+            let text = error.to_string();
+            match persistence.within {
+                // It says how many entries there are, and a user counts another number of partitions.
+                Some(_) => Refusal::Table(format!(
+                    "{text} (one is for the image's root, which the sprout grows from); or use --persistence overlay"
+                )),
+                None => Refusal::Table(text),
+            }
+        })?;
         let asks: Vec<Ask> = persistence
             .wanted
             .iter()
@@ -510,9 +577,15 @@ impl Planner<'_> {
         let initrd = match sprout {
             None => None,
             Some(sprout) => {
-                let archive = rule::initrd(&sprout.sprout.label, sprout.seed_uuid);
+                let archive = rule::initrd(sprout);
                 Some(carry(image, draft, &archive, &mut moved)?)
             }
+        };
+        let within = sprout.is_some_and(|sprout| sprout.within);
+        let live = if within {
+            self.live_arguments()
+        } else {
+            Vec::new()
         };
         let files = if arguments.is_empty() && extra.is_empty() && request.pause.is_none() {
             Vec::new()
@@ -520,6 +593,7 @@ impl Planner<'_> {
             let wanted = Arguments {
                 persistence: arguments.clone(),
                 extra: extra.clone(),
+                live: live.clone(),
                 replace_root: root.clone(),
                 initrd: initrd.clone(),
             };
@@ -536,12 +610,30 @@ impl Planner<'_> {
             firmware,
             arguments,
             extra,
+            live,
             pause: request.pause,
             root,
             initrd,
             files,
             media_check: media_check(image, draft)?,
         })
+    }
+
+    /// What entries need that start the image's own root once that has the seed flag. dracut's live scripts put a
+    /// device-mapper snapshot over a plain root image, and a seed is read-only even there; with overlayfs it is a lower
+    /// directory. A sprout must not have it: since 060 the argument puts an overlay over any root (dracut
+    /// `modules.d/*overlayfs/mount-overlayfs.sh`).
+    fn live_arguments(&self) -> Vec<String> {
+        let facts = self.image.initrd_facts.as_ref();
+        let dmsquash = facts.is_some_and(|initrd| initrd.live.contains(&LiveScript::DmsquashLive));
+        if !dmsquash {
+            return Vec::new();
+        }
+        match facts.and_then(|initrd| initrd.dracut) {
+            // Renamed in 110 (dracut-ng d6872bbd).
+            Some(110..) => vec!["rd.overlay=1".into()],
+            _ => vec!["rd.live.overlay.overlayfs=1".into()],
+        }
     }
 
     /// Whether some menu can wait as it shall.

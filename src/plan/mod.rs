@@ -168,16 +168,24 @@ impl Plan {
         ]);
         if let Some(sprout) = &self.sprout {
             let len = sprout.seed.extent.len;
-            steps.push(step(
-                format!("make the seed from the image's root ({})", sprout.source),
-                Work::Seed,
-                len,
-            ));
-            steps.push(step(
-                "compare the seed with the image's root, file by file".into(),
-                Work::Compare,
-                len,
-            ));
+            if sprout.within {
+                steps.push(step(
+                    "compare every checksum of the image's root, which is the seed".into(),
+                    Work::Compare,
+                    len,
+                ));
+            } else {
+                steps.push(step(
+                    format!("make the seed from the image's root ({})", sprout.source),
+                    Work::Seed,
+                    len,
+                ));
+                steps.push(step(
+                    "compare the seed with the image's root, file by file".into(),
+                    Work::Compare,
+                    len,
+                ));
+            }
             steps.push(step(
                 "grow the sprout from the seed".into(),
                 Work::Sprout,

@@ -75,12 +75,28 @@ impl PlannedRecord {
         medium: Bytes,
         count: usize,
     ) -> Result<(Option<PlannedRecord>, Space), TableError> {
-        let mut space = table.space(size, medium, count)?;
+        let space = table.space(size, medium, count)?;
+        Ok(PlannedRecord::first(size, table, space))
+    }
+
+    /// The same for `count` partitions and an entry over a file of the image.
+    pub fn and_space_with(
+        size: Bytes,
+        table: &Table,
+        medium: Bytes,
+        count: usize,
+    ) -> Result<(Option<PlannedRecord>, Space), TableError> {
+        let space = table.space_with(size, medium, count)?;
+        Ok(PlannedRecord::first(size, table, space))
+    }
+
+    /// The place at the beginning of `space`, and what is left of that.
+    fn first(size: Bytes, table: &Table, mut space: Space) -> (Option<PlannedRecord>, Space) {
         let record = PlannedRecord::behind(size, table, space.to);
         if let Some(record) = &record {
             space.from = record.region.end();
         }
-        Ok((record, space))
+        (record, space)
     }
 
     /// Refuses changes and partitions whose record would not fit: everything in it that can be long is counted.

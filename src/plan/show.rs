@@ -236,15 +236,27 @@ fn show_sprout(f: &mut Formatter<'_>, sprout: &Sprout) -> fmt::Result {
     for (what, part) in parts {
         writeln!(
             f,
-            "{what:<10} partition {}, {} at byte {}: btrfs ({}, zstd)",
+            "{what:<10} partition {}, {} at byte {}: btrfs ({}{})",
             part.number,
             part.extent.len.binary(),
             part.extent.at.grouped(),
-            sprout.checksum
+            sprout.checksum,
+            if what == "seed" && sprout.within {
+                ""
+            } else {
+                ", zstd"
+            }
         )?;
         writeln!(f, "           label {}", part.label)?;
         if what == "seed" {
             writeln!(f, "           UUID {}", sprout.seed_uuid)?;
+        }
+        if what == "seed" && sprout.within {
+            writeln!(
+                f,
+                "           the image's own root, where it lies: nothing is copied; read-only for ever"
+            )?;
+        } else if what == "seed" {
             writeln!(
                 f,
                 "           the image's root ({}), copied and compared; read-only for ever",
@@ -291,6 +303,13 @@ fn boot(f: &mut Formatter<'_>, plan: &Plan) -> fmt::Result {
         .collect();
     if !all.is_empty() {
         writeln!(f, "           every live entry gets: {}", all.join(" "))?;
+    }
+    if !boot.live.is_empty() {
+        writeln!(
+            f,
+            "           entries that start the image's own root get: {}",
+            boot.live.join(" ")
+        )?;
     }
     if let Some(wait) = boot.pause.describe() {
         writeln!(f, "           the menu {wait}")?;

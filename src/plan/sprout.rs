@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whether an image and a machine can have a sprout, and the plan for one.
 
+use crate::apply::copy::HEAD;
 use crate::host::Host;
 use crate::image::Image;
 use crate::image::root::RootKind;
 use crate::plan::ids::Ids;
 use crate::refusal::Refusal;
-use crate::sprout::{Driver, Source};
+use crate::request::{Size, Wanted};
+use crate::sprout::within::{self, Within};
+use crate::sprout::{Checksum, Driver, Source, room};
 use crate::superblock::Kind;
+use crate::units::Bytes;
 
 /// The programs that make seed and sprout, and the packages that have them.
 pub const PROGRAMS: [(&str, &str); 5] = [
@@ -67,6 +71,58 @@ pub fn source(image: &Image) -> Result<Source, Refusal> {
     })
 }
 
+/// The root image as a seed where it lies, if it is a plain btrfs. One that no sprout can grow from is refused: a copy of
+/// something unsound is no better.
+pub fn within(image: &Image, source: &Source) -> Result<Option<Within>, Refusal> {
+    if source.driver != Driver::Btrfs || source.nested.is_some() {
+        return Ok(None);
+    }
+    let found = within::read(image.bytes(), source.extent).map_err(|error| Refusal::Damaged {
+        path: image.path.clone(),
+        why: error.to_string(),
+    })?;
+    match found {
+        Err(why) => impossible(format!("its root image is a btrfs, and {why}")),
+        // The stick's first MiB is written last of all, and the sprout grows before that.
+        Ok(within) if within.extent.at < HEAD => {
+            impossible("its root image begins in the first MiB of the image")
+        }
+        Ok(within) => Ok(Some(within)),
+    }
+}
+
+/// Refuses a checksum that such a seed does not have.
+pub fn same_checksum(asked: Checksum, within: &Within) -> Result<(), Refusal> {
+    if asked == Checksum::default() || asked == within.checksum {
+        return Ok(());
+    }
+    Err(Refusal::Impossible {
+        what: "this checksum",
+        why: format!(
+            "the seed is the image's own btrfs, which has {}",
+            within.checksum
+        ),
+        instead: "leave out --csum".into(),
+    })
+}
+
+/// The room for a seed that is made.
+pub fn seed(image: &Image, source: &Source) -> Wanted {
+    let root = image.root.as_ref();
+    let compression = root.and_then(|root| root.compression.as_deref());
+    Wanted {
+        size: Size::Fixed(room::seed(source.extent, compression)),
+        fs: None,
+    }
+}
+
+/// The label that such a seed gets, where its own is the one that the image's entries look for (`root=live:CDLABEL=`).
+pub fn other_label(image: &Image, within: &Within, ids: &Ids) -> Option<String> {
+    let own = within.label.as_deref().map(str::trim)?;
+    own.eq_ignore_ascii_case(image.label.trim())
+        .then(|| label("seed", ids))
+}
+
 /// Whether a sprout is made where nobody says how changes are to be kept: the image's root is a btrfs, and both the
 /// image and this machine can have one.
 pub fn by_default(image: &Image, host: &Host) -> bool {
@@ -74,7 +130,16 @@ pub fn by_default(image: &Image, host: &Host) -> bool {
         image.root.as_ref().map(|root| &root.kind),
         Some(RootKind::Tree(Kind::Btrfs))
     );
-    plain && source(image).is_ok_and(|source| need(&source, host).is_ok())
+    let sound = |source: &Source| within(image, source).is_ok();
+    let fits = || {
+        image
+            .table
+            .space_with(image.size, Bytes(u64::MAX / 2), 1)
+            .is_ok()
+    };
+    plain
+        && source(image).is_ok_and(|source| sound(&source) && need(&source, host).is_ok())
+        && fits()
 }
 
 /// Refuses what this machine cannot make.

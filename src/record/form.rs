@@ -489,7 +489,9 @@ fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
             .at
             .checked_add(extent.len)
             .is_some_and(|end| end <= record.medium);
-        if extent.at < size || !fits || extent.overlaps(region) {
+        // A seed may be a file of the image.
+        let inside = part.purpose == "seed" && fits && extent.end() <= size;
+        if (extent.at < size && !inside) || !fits || extent.overlaps(region) {
             return wrong("a partition is not behind the image, or in the record's region");
         }
     }

@@ -20,6 +20,10 @@
 //! 3. *Sprout*. The seed is mounted, the second partition added to it, and what belongs to this stick made in it: the
 //!    writable snapshot [`ROOT`] of the tree, the subvolume [`HOME`], the udev rule ([`rule`]), the label.
 //!
+//! Where the image's root image is a plain btrfs there is nothing to make and nothing to compare: an entry of the
+//! partition table is laid over that file, the seed flag is set in it by a listed change ([`within`]), and every
+//! checksum in it is compared on the medium. [`TREE`] is then in the sprout, a read-only snapshot of the image's root.
+//!
 //! How it keeps its promises:
 //!
 //! * A mount is a file descriptor that is attached to no directory (fsopen(2), fsmount(2)): nobody else sees it, and
@@ -30,8 +34,8 @@
 //!   and what is put into it later follows no link.
 //! * What can be unpacked is bounded by the partition and, for files that are mostly holes, by [`room::most`].
 //!
-//! Life with it: a reset replaces the snapshot [`ROOT`] by a new one of [`TREE`], which is in the seed and cannot
-//! have changed; the home stays because it is another subvolume.
+//! Life with it: a reset replaces the snapshot [`ROOT`] by a new one of [`TREE`], which is in the seed (or read-only)
+//! and cannot have changed; the home stays because it is another subvolume.
 //!
 //! Not here: the order of the job and what writes (`apply`), the menus (`boot`), where partitions go
 //! ([`plan::layout`](crate::plan::layout)).
@@ -39,6 +43,7 @@
 pub mod room;
 pub mod rule;
 pub mod tree;
+pub mod within;
 
 use std::fmt;
 
@@ -49,7 +54,7 @@ use crate::persistence::home;
 use crate::request::FsKind;
 use crate::units::Extent;
 
-/// The subvolume of the seed that holds the image's root tree.
+/// The subvolume that holds the image's root tree.
 pub const TREE: &str = "@image";
 /// The subvolume that is mounted as `/`.
 pub const ROOT: &str = "@";
@@ -197,6 +202,9 @@ pub struct Sprout {
     pub seed_uuid: Uuid,
     /// The checksum of both.
     pub checksum: Checksum,
+    /// Whether the seed is the image's own root image, where that lies: nothing is copied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub within: bool,
     /// The sprout.
     pub sprout: Part,
     /// Where people's files go.
@@ -221,6 +229,16 @@ pub enum Home {
 }
 
 impl Sprout {
+    /// What is below `/dev/disk` where the seed of this very stick is there. Seeds that are made have an identifier of
+    /// their own; that of an image is on every stick of it, so there the partition counts, too.
+    pub fn seed_links(&self) -> Vec<String> {
+        let mut links = vec![format!("by-uuid/{}", self.seed_uuid)];
+        if self.within {
+            links.push(format!("by-partuuid/{}", self.seed.partuuid));
+        }
+        links
+    }
+
     /// What replaces `root=live:…` on kernel command lines.
     pub fn root_argument(&self) -> String {
         format!("root=LABEL={}", self.sprout.label)

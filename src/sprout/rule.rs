@@ -10,20 +10,47 @@
 //! An initrd is a row of cpio archives (Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`), so the rule
 //! gets into the image's own initrd by loading one more file behind it. Files replace files.
 
-use uuid::Uuid;
+use std::fmt::Write;
+
+use crate::sprout::Sprout;
 
 /// The place of the rule, in the initrd and in the running system, without a leading slash.
 pub const PATH: &str = "etc/udev/rules.d/65-livestick-sprout.rules";
 
+/// The place of the rule that comes before systemd's.
+const FOREIGN: &str = "etc/udev/rules.d/63-livestick-seed.rules";
+
 /// The place of the hook in an initrd of dracut.
 const HOOK: &str = "usr/lib/dracut/hooks/initqueue/finished/90-livestick-sprout.sh";
 
-/// The rule for the sprout of this label that grows from the seed of this identifier.
-pub fn rule(label: &str, seed: Uuid) -> String {
+/// The rules for a sprout, by their places.
+pub fn rules(sprout: &Sprout) -> Vec<(&'static str, String)> {
+    let mut rules = vec![(PATH, rule(sprout))];
+    if sprout.within {
+        rules.push((FOREIGN, foreign(sprout)));
+    }
+    rules
+}
+
+fn rule(sprout: &Sprout) -> String {
+    let mut tests = String::new();
+    for link in sprout.seed_links() {
+        let _ = write!(tests, "TEST==\"/dev/disk/{link}\", ");
+    }
     format!(
         "# A sprout is ready when its seed is there.\n\
-         SUBSYSTEM==\"block\", ENV{{ID_FS_LABEL}}==\"{label}\", ENV{{ID_BTRFS_READY}}==\"0\", \
-         TEST==\"/dev/disk/by-uuid/{seed}\", ENV{{SYSTEMD_READY}}=\"1\"\n"
+         SUBSYSTEM==\"block\", ENV{{ID_FS_LABEL}}==\"{}\", ENV{{ID_BTRFS_READY}}==\"0\", {tests}ENV{{SYSTEMD_READY}}=\"1\"\n",
+        sprout.sprout.label
+    )
+}
+
+/// Another stick of the same image has the same seed, byte for byte, and the kernel takes the last one that it was shown.
+/// What is not ready is not shown to it by `64-btrfs.rules`.
+fn foreign(sprout: &Sprout) -> String {
+    format!(
+        "# The same seed on another stick.\n\
+         SUBSYSTEM==\"block\", ENV{{ID_FS_UUID}}==\"{}\", ENV{{ID_PART_ENTRY_UUID}}!=\"{}\", ENV{{SYSTEMD_READY}}=\"0\"\n",
+        sprout.seed_uuid, sprout.seed.partuuid
     )
 }
 
@@ -31,17 +58,30 @@ pub fn rule(label: &str, seed: Uuid) -> String {
 /// sprout needs none any more. When that takes too long dracut repeats its text on
 /// the console and gives up (dracut `modules.d/*dracut-systemd/dracut-initqueue.sh`, read in 059, 106 and 112), so the
 /// text says what is wrong.
-fn hook(label: &str, seed: Uuid) -> String {
+fn hook(sprout: &Sprout) -> String {
+    let (label, seed) = (&sprout.sprout.label, sprout.seed_uuid);
+    let links = sprout.seed_links();
+    let there: Vec<String> = links
+        .iter()
+        .map(|link| format!("[ -e /dev/disk/{link} ]"))
+        .collect();
+    let there = there.join(" && ");
     format!(
         "# The seed of this stick (btrfs {seed}) is missing or damaged. Restart, and choose 'without persistence'.\n\
-         [ -e /dev/disk/by-uuid/{seed} ] || case $(udevadm info -q property -n /dev/disk/by-label/{label} 2>/dev/null) in \
+         {{ {there}; }} || case $(udevadm info -q property -n /dev/disk/by-label/{label} 2>/dev/null) in \
          *ID_BTRFS_READY=1*) ;; *) false ;; esac\n"
     )
 }
 
-/// The initrd for the sprout of this label that grows from the seed of this identifier.
-pub fn initrd(label: &str, seed: Uuid) -> Vec<u8> {
-    archive(&[(PATH, &rule(label, seed)), (HOOK, &hook(label, seed))])
+/// The initrd for a sprout.
+pub fn initrd(sprout: &Sprout) -> Vec<u8> {
+    let mut files = rules(sprout);
+    files.push((HOOK, hook(sprout)));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_str()))
+        .collect();
+    archive(&files)
 }
 
 /// An archive with these files, in the "newc" format, uncompressed. It holds no directories: those of the image's initrd
@@ -76,11 +116,58 @@ mod tests {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
+    use uuid::Uuid;
+
     use super::*;
+    use crate::sprout::{Checksum, Driver, Home, Part, Source};
+    use crate::units::{Bytes, Extent};
+
+    fn sprout(within: bool) -> Sprout {
+        let extent = Extent {
+            at: Bytes::mib(4),
+            len: Bytes::mib(4),
+        };
+        let part = |label: &str| Part {
+            number: 4,
+            extent,
+            partuuid: Uuid::from_u128(8).to_string(),
+            label: label.into(),
+        };
+        Sprout {
+            source: Source {
+                extent,
+                driver: Driver::Btrfs,
+                nested: None,
+            },
+            seed: part("seed-0123456789ab"),
+            seed_uuid: Uuid::from_u128(7),
+            checksum: Checksum::Crc32c,
+            within,
+            sprout: part("sprout-0123456789ab"),
+            home: Home::Subvolume,
+        }
+    }
+
+    #[test]
+    fn the_same_seed_on_another_stick_is_shown_to_nobody() {
+        let rules = rules(&sprout(true));
+        let places: Vec<&str> = rules.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [PATH, FOREIGN]);
+        // systemd's rule is number 64.
+        assert!(FOREIGN.contains("/63-") && PATH.contains("/65-"));
+        let (uuid, partuuid) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let ready = &rules[0].1;
+        assert!(ready.contains(&format!("TEST==\"/dev/disk/by-partuuid/{partuuid}\"")));
+        assert!(ready.contains(&format!("TEST==\"/dev/disk/by-uuid/{uuid}\"")));
+        let foreign = &rules[1].1;
+        assert!(foreign.contains(&format!("ENV{{ID_FS_UUID}}==\"{uuid}\"")));
+        assert!(foreign.contains(&format!("ENV{{ID_PART_ENTRY_UUID}}!=\"{partuuid}\"")));
+        assert!(super::rules(&sprout(false)).len() == 1);
+    }
 
     #[test]
     fn cpio_unpacks_the_archive() {
-        let text = rule("sprout-1a2b", Uuid::from_u128(7));
+        let text = rule(&sprout(false));
         let archive = archive(&[(PATH, &text), ("etc/other", "x")]);
         assert!(archive.len().is_multiple_of(4));
         let dir = tempfile::tempdir().unwrap();
@@ -99,9 +186,11 @@ mod tests {
 
     #[test]
     fn our_own_reader_takes_it_for_an_initrd() {
-        let archive = initrd("sprout-1", Uuid::nil());
-        assert!(archive.len() <= 2048, "it fits into the smallest file");
-        let found = crate::image::initrd::inspect(&archive).unwrap();
-        assert!(found.complete, "{:?}", found.stopped);
+        for within in [false, true] {
+            let archive = initrd(&sprout(within));
+            assert!(archive.len() <= 2048, "it fits into the smallest file");
+            let found = crate::image::initrd::inspect(&archive).unwrap();
+            assert!(found.complete, "{:?}", found.stopped);
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum Use {
 /// A partition to be added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewPartition {
-    /// Where: whole sectors, behind the image, in rising order.
+    /// Where: whole sectors, behind the image, in rising order (but see [`super::Table::add_with`]).
     pub extent: Extent,
     /// GPT: its name, at most 36 UTF-16 units. An MBR has no names.
     pub name: String,

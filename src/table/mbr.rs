@@ -166,6 +166,18 @@ impl Mbr {
         Ok((0..count).map(gap).collect())
     }
 
+    /// Refuses `count` partitions behind the image and one inside it, if that one gets no slot of its own.
+    pub(super) fn need_slot_inside(&self, count: usize) -> Result<(), TableError> {
+        if self.primary(count + 1)? > 0 {
+            return Ok(());
+        }
+        let taken = 4 - self.slots.iter().filter(|slot| slot.is_free()).count();
+        Err(TableError::NoFreeSlot {
+            taken,
+            asked: count + 1,
+        })
+    }
+
     /// Whether that many partitions get a slot of their own.
     pub(super) fn takes(&self, count: usize) -> bool {
         self.slots.iter().filter(|slot| slot.is_free()).count() >= count
@@ -184,11 +196,12 @@ impl Mbr {
         Ok(free - 1)
     }
 
-    /// Enters the partitions. Places were checked by the caller.
+    /// Enters the partitions. Places were checked by the caller. `sign`: the disk gets a new signature.
     pub(super) fn add(
         &self,
         draft: &mut Draft<'_>,
         new: &[NewPartition],
+        sign: bool,
     ) -> Result<Added, TableError> {
         let why = Why::PartitionTable;
         let (primary, logical) = new.split_at(self.primary(new.len())?);
@@ -216,7 +229,7 @@ impl Mbr {
         numbers.extend((5..).take(logical.len()));
 
         let mut signature = self.signature;
-        if let (0, Some(first)) = (signature, new.first()) {
+        if let Some(first) = new.first().filter(|_| sign || signature == 0) {
             signature = first.unique.as_fields().0.max(1);
             draft.write(Bytes(SIGNATURE as u64), &signature.to_le_bytes(), &why)?;
         }
@@ -346,6 +359,14 @@ pub(super) mod tests {
         }
         put(&mut sector, SECTOR - 2, &[0x55, 0xAA]);
         sector
+    }
+
+    /// 64 KiB that begin with such a sector.
+    pub fn sector_and(records: &[(u8, u8, u32, u32)]) -> Vec<u8> {
+        let mut image = sector(records);
+        put(&mut image, SIGNATURE, &0xCAFE_0001_u32.to_le_bytes());
+        image.resize(65536, 0);
+        image
     }
 
     /// 64 KiB with a primary, an extended and two logical partitions.

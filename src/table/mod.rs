@@ -11,7 +11,8 @@
 //!   signature, entry numbers and attributes, the place and size of the GPT entry array, the Apple partition map, and
 //!   a GPT that is not in force.
 //! * Nothing that has an extent is ever taken for free, whatever its type says.
-//! * Partitions of the image may overlap one another (isohybrids do that on purpose); new ones overlap nothing.
+//! * Partitions of the image may overlap one another (isohybrids do that on purpose); new ones overlap nothing, but for
+//!   the one that is laid over a file of the image ([`Table::add_with`]).
 //!
 //! It does not decide where partitions go (see [`crate::plan::layout`]), and it creates no table where there is none.
 
@@ -192,6 +193,22 @@ impl Table {
         })
     }
 
+    /// The same for `count` partitions behind the image that come with one inside it ([`Table::add_with`]): that one
+    /// takes an entry, and no room.
+    pub fn space_with(
+        &self,
+        image: Bytes,
+        medium: Bytes,
+        count: usize,
+    ) -> Result<Space, TableError> {
+        let mut space = self.space(image, medium, count + 1)?;
+        if let (Scheme::Mbr, Some(mbr)) = (self.scheme, &self.mbr) {
+            mbr.need_slot_inside(count)?;
+        }
+        space.gaps.remove(0);
+        Ok(space)
+    }
+
     /// Whether `count` partitions can be entered in the table that counts, on the `image` this table was read from,
     /// each with an entry of its own (no logical ones).
     pub fn takes(&self, image: &dyn ReadAt, count: usize) -> Result<bool, TableError> {
@@ -213,6 +230,55 @@ impl Table {
         new: &[NewPartition],
     ) -> Result<Added, TableError> {
         let space = self.space(ReadAt::len(draft), medium, new.len())?;
+        self.check(&space, new)?;
+        self.enter(draft, medium, new, false)
+    }
+
+    /// The same, with one more partition before those: `inside` lies over a file of the image, and so over the image's
+    /// own partition, if there is one. The kernel takes such an entry (Linux, `block/partitions/core.c`, which asks for
+    /// no order and no distance; seen with 6.1); partx(8) and the ioctl `BLKPG` do not. In an MBR it gets a slot of its
+    /// own, and the disk a new signature, so that its PARTUUID is this medium's alone.
+    ///
+    /// Errors: as [`Table::add`]; and a place that is not inside the image, or that cuts another partition.
+    pub fn add_with(
+        &self,
+        draft: &mut Draft<'_>,
+        medium: Bytes,
+        inside: &NewPartition,
+        new: &[NewPartition],
+    ) -> Result<Added, TableError> {
+        let image = ReadAt::len(draft);
+        let space = self.space_with(image, medium, new.len())?;
+        let extent = inside.extent;
+        let misplaced = |why| Err(TableError::Misplaced { extent, why });
+        if extent.at.to_sector().is_none()
+            || extent.len.to_sector().is_none()
+            || extent.len == Bytes::ZERO
+        {
+            return misplaced("it is not made of whole sectors");
+        }
+        if extent
+            .at
+            .checked_add(extent.len)
+            .is_none_or(|end| end > image)
+        {
+            return misplaced("it is not inside the image");
+        }
+        let cut = |other: &&Partition| {
+            let other = other.extent;
+            other.len > Bytes::ZERO && other.overlaps(extent) && !other.contains(extent)
+        };
+        if self.partitions.iter().any(|other| cut(&other)) {
+            return misplaced("another partition of the image begins or ends in it");
+        }
+        self.check(&space, new)?;
+        let mut all = vec![inside.clone()];
+        all.extend_from_slice(new);
+        self.enter(draft, medium, &all, true)
+    }
+
+    /// Whether `new` lies where `space` is.
+    fn check(&self, space: &Space, new: &[NewPartition]) -> Result<(), TableError> {
         let mut free = space.from;
         for (partition, gap) in new.iter().zip(&space.gaps) {
             let extent = partition.extent;
@@ -238,13 +304,24 @@ impl Table {
             }
             free = extent.end();
         }
+        Ok(())
+    }
+
+    /// Enters partitions whose places were checked. `sign`: the disk gets a signature of its own.
+    fn enter(
+        &self,
+        draft: &mut Draft<'_>,
+        medium: Bytes,
+        new: &[NewPartition],
+        sign: bool,
+    ) -> Result<Added, TableError> {
         match (self.scheme, &self.gpt, &self.mbr) {
             (Scheme::Gpt, Some(gpt), Some(mbr)) => {
                 let added = gpt.add(draft, medium, new)?;
                 mbr.protect(draft, medium)?;
                 Ok(added)
             }
-            (Scheme::Mbr, _, Some(mbr)) => mbr.add(draft, new),
+            (Scheme::Mbr, _, Some(mbr)) => mbr.add(draft, new, sign),
             _ => Err(self.no_table()),
         }
     }
@@ -336,6 +413,84 @@ mod tests {
             let refused = table.add(&mut draft, Bytes(medium), &[]);
             assert!(matches!(refused, Err(TableError::MediumTooSmall { .. })));
         }
+    }
+
+    #[test]
+    fn one_may_be_laid_over_a_file_of_the_image_and_cuts_no_other() {
+        for (image, number) in [
+            (gpt::tests::image(128, &[(64, 120), (70, 80)]), 3),
+            (
+                mbr::tests::sector_and(&[(0x80, 0, 0, 128), (0, 0xEF, 70, 11)]),
+                3,
+            ),
+        ] {
+            let table = Table::read(&image).unwrap();
+            let medium = Bytes::mib(64);
+            let behind = new(Bytes::mib(8), Bytes::mib(4));
+            let over = |first: u64, sectors: u64| new(Bytes(first * 512), Bytes(sectors * 512));
+            let mut draft = Draft::new(&image);
+            for wrong in [
+                over(60, 200),
+                over(72, 20),
+                over(79, 4),
+                over(100, 0),
+                over(u64::MAX / 512, 4),
+            ] {
+                let refused =
+                    table.add_with(&mut draft, medium, &wrong, std::slice::from_ref(&behind));
+                assert!(
+                    matches!(refused, Err(TableError::Misplaced { .. })),
+                    "{refused:?}"
+                );
+            }
+            let mut odd = over(100, 8);
+            odd.extent.at += Bytes(1);
+            assert!(table.add_with(&mut draft, medium, &odd, &[]).is_err());
+            // What is not behind the image is still no place for the others.
+            let inside = table.add_with(&mut draft, medium, &over(100, 8), &[over(110, 4)]);
+            assert!(
+                matches!(inside, Err(TableError::Misplaced { .. })),
+                "{inside:?}"
+            );
+            assert_eq!(draft.patches().unwrap(), []);
+            let added = table.add_with(&mut draft, medium, &over(100, 8), &[behind]);
+            let added = added.unwrap();
+            assert_eq!(added.numbers, [number, number + 1]);
+            let mut whole = draft.read_vec(Bytes::ZERO, image.len()).unwrap();
+            whole.resize(64 << 20, 0);
+            for part in added.behind {
+                put(&mut whole, usize::try_from(part.at.0).unwrap(), &part.bytes);
+            }
+            let back = Table::read(&whole).unwrap();
+            let seen = back.partitions.iter().find(|p| p.number == number).unwrap();
+            assert_eq!(seen.extent, over(100, 8).extent);
+        }
+    }
+
+    #[test]
+    fn in_an_mbr_it_has_a_slot_and_the_disk_a_signature_of_its_own() {
+        let one_free = [(0x80, 0, 0, 128), (0, 0xEF, 70, 11), (0, 0, 90, 2)];
+        let image = mbr::tests::sector_and(&one_free);
+        let table = Table::read(&image).unwrap();
+        let refused = table.space_with(Bytes(65536), Bytes::mib(64), 1);
+        assert!(
+            matches!(refused, Err(TableError::NoFreeSlot { .. })),
+            "{refused:?}"
+        );
+        let image = mbr::tests::sector_and(&one_free[..2]);
+        let table = Table::read(&image).unwrap();
+        // With two more these are logical.
+        let space = table.space_with(Bytes(65536), Bytes::mib(64), 2).unwrap();
+        assert_eq!(space.gaps, [GRAIN, GRAIN]);
+        let mut draft = Draft::new(&image);
+        let mut over = new(Bytes(100 * 512), Bytes(4096));
+        over.unique = uuid!("12345678-0000-0000-0000-000000000000");
+        let parts = [new(Bytes::mib(8), GRAIN), new(Bytes::mib(16), GRAIN)];
+        let added = table
+            .add_with(&mut draft, Bytes::mib(64), &over, &parts)
+            .unwrap();
+        assert_eq!(added.numbers, [3, 5, 6]);
+        assert_eq!(added.partuuids[0], "12345678-03");
     }
 
     /// Reads, and adds as many partitions as wanted behind everything: whatever comes of it, no panic; and if it

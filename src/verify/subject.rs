@@ -13,7 +13,7 @@ use crate::read::{ReadAt, Source, Window};
 use crate::record::{CHUNK, Record, Sha256Sum, tree};
 use crate::refusal::Refusal;
 use crate::request::FsKind;
-use crate::superblock;
+use crate::superblock::{self, Details};
 use crate::table::Table;
 use crate::units::{Bytes, Extent};
 use crate::verify::filesystem::Part;
@@ -106,11 +106,13 @@ impl Subject {
         };
         let volume = self.volume().unwrap_or_default();
         let part = |partition: &crate::table::Partition| {
-            if partition.extent.at < volume {
-                return None;
-            }
             let window = Window::new(&self.medium, partition.extent);
             let found = superblock::identify(&window).ok()??;
+            // The image's root may be a seed, with an entry of its own.
+            let seed = matches!(found.details, Details::Btrfs { seeding: true, .. });
+            if partition.extent.at < volume && !seed {
+                return None;
+            }
             Some(Part {
                 purpose: format!("partition {}", partition.number),
                 number: partition.number,

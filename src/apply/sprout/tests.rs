@@ -66,6 +66,7 @@ fn made(script: &str, source: impl Fn(Bytes) -> Source, checksum: Checksum) {
         seed: part(SEED, "seed-test"),
         seed_uuid: Uuid::new_v4(),
         checksum,
+        within: false,
         sprout: part(SPROUT, "sprout-test"),
         home: Home::Subvolume,
     };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -118,9 +120,19 @@ unshare --mount --propagation private bash judge",
         ),
         dir.path(),
     );
-    let loops = Command::new("losetup").arg("-a").output().unwrap();
-    let loops = String::from_utf8_lossy(&loops.stdout).into_owned();
-    assert!(!loops.contains(dir.path().to_str().unwrap()), "{loops}");
+    let left = || {
+        let loops = Command::new("losetup").arg("-a").output().unwrap();
+        let loops = String::from_utf8_lossy(&loops.stdout).into_owned();
+        loops
+            .contains(dir.path().to_str().unwrap())
+            .then_some(loops)
+    };
+    // Whoever scans for filesystems may hold one open for a moment; it goes when the last one closes it.
+    let start = Instant::now();
+    while let Some(loops) = left() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{loops}");
+        sleep(Duration::from_millis(50));
+    }
 }
 
 fn plain(driver: Driver) -> impl Fn(Bytes) -> Source {

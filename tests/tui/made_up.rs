@@ -24,7 +24,7 @@ use livestick::request::FsKind;
 use livestick::table::Table;
 use livestick::ui::json;
 use livestick::ui::tui::keys::Cmd;
-use livestick::ui::tui::known::{Compared, Digest, Entry, ImageFacts, Memory, Seen, pairs};
+use livestick::ui::tui::known::{Compared, Digest, Entry, ImageFacts, Memory, Seed, Seen, pairs};
 use livestick::ui::tui::state::{Input, State};
 use livestick::ui::tui::work::{Message, Task};
 use livestick::units::{Bytes, Extent};
@@ -73,6 +73,7 @@ pub fn image() -> ImageFacts {
         label: "Fedora-SoaS-Live-42".into(),
         table: table(),
         memory: Memory::Possible(vec![FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]),
+        seed: Ok(Seed::Made(Bytes(1 << 30))),
         lines: pairs(include_str!("../fixtures/tui/inspect.txt")),
     }
 }

@@ -134,7 +134,7 @@ fn all() -> Vec<(&'static str, Way)> {
 
 /// The screens of the way to a written stick.
 fn the_way() -> Vec<(&'static str, Way)> {
-    use Cmd::{Back, Char, Down, End, Enter, Help, Next};
+    use Cmd::{Back, Char, Down, End, Enter, Help, Left, Next};
     let pressed = |mut way: Way, keys: &[Cmd]| {
         for key in keys {
             way.press(*key);
@@ -170,6 +170,10 @@ fn the_way() -> Vec<(&'static str, Way)> {
         ("stick-file", pressed(Way::to_sticks(), &[Char('f')])),
         ("persistence", Way::to_sizes()),
         ("persistence-typed", size),
+        (
+            "persistence-sprout",
+            pressed(Way::to_sizes(), &[Down, Down, Left]),
+        ),
         ("persistence-help", pressed(Way::to_sizes(), &[Down, Help])),
         ("review", Way::to_review()),
         (

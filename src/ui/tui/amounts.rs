@@ -3,13 +3,14 @@
 //! [`lay_out`], the planner's own arithmetic.
 
 use super::keys::{Cmd, Field};
-use super::known::{ImageFacts, Memory};
+use super::known::{ImageFacts, Memory, Seed};
 use super::sticks::Target;
 use crate::plan::encryption;
 use crate::plan::layout::Purpose;
 use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
 use crate::plan::record::PlannedRecord;
 use crate::request::{FsKind, Persistence, Request, Size, Wanted};
+use crate::sprout::room::{SMALLEST_SEED, SMALLEST_SPROUT};
 use crate::table::{GRAIN, Space};
 use crate::units::{Bytes, GIB};
 
@@ -66,6 +67,8 @@ pub struct Amounts {
     pub preset: Option<usize>,
     /// The overlay.
     pub overlay: Part,
+    /// Whether it is a sprout instead.
+    pub sprout: bool,
     /// The home.
     pub home: Part,
     /// Whether /home is encrypted.
@@ -83,6 +86,8 @@ pub struct Room {
     pub mountable: Vec<FsKind>,
     /// Where partitions can be.
     pub space: Result<Space, String>,
+    /// What a sprout would grow from, and where partitions can be then.
+    pub sprout: Result<(Seed, Space), String>,
 }
 
 impl Room {
@@ -100,7 +105,24 @@ impl Room {
         let space = space(2)
             .or_else(|_| space(1))
             .map_err(|error| error.to_string());
-        Room { mountable, space }
+        let sprout = image.seed.clone().and_then(|seed| {
+            let (count, and_space): (_, fn(_, &_, _, _) -> _) = match seed {
+                Seed::Within => (2, PlannedRecord::and_space_with),
+                Seed::Made(_) => (3, PlannedRecord::and_space),
+            };
+            let space = |count| {
+                and_space(image.size, &image.table, target.size, count).map(|(_, space)| space)
+            };
+            let space = space(count).or_else(|_| space(count - 1));
+            space
+                .map(|space| (seed, space))
+                .map_err(|error| error.to_string())
+        });
+        Room {
+            mountable,
+            space,
+            sprout,
+        }
     }
 
     /// How much there is for partitions, behind the image and the record.
@@ -149,21 +171,59 @@ impl Amounts {
         let ask = |what| {
             let part = self.part(what);
             Some(Ask {
-                what,
+                what: self.made(what),
                 size: part.size?,
                 smallest: self.smallest(what, room),
             })
         };
-        [Purpose::Overlay, Purpose::Home]
-            .into_iter()
-            .filter_map(ask)
-            .collect()
+        let seed = match &room.sprout {
+            Ok((Seed::Made(size), _)) if self.grows() => Some(Ask {
+                what: Purpose::Seed,
+                size: Size::Fixed(*size),
+                smallest: SMALLEST_SEED,
+            }),
+            _ => None,
+        };
+        let parts = [Purpose::Overlay, Purpose::Home].into_iter();
+        seed.into_iter().chain(parts.filter_map(ask)).collect()
+    }
+
+    /// Whether a sprout is wanted.
+    pub fn grows(&self) -> bool {
+        self.sprout && self.overlay.size.is_some()
+    }
+
+    /// What a field's part becomes on the stick.
+    fn made(&self, what: Purpose) -> Purpose {
+        match what {
+            Purpose::Overlay if self.sprout => Purpose::Sprout,
+            what => what,
+        }
+    }
+
+    /// How a part is called.
+    pub fn label(&self, what: Purpose) -> &'static str {
+        match self.made(what) {
+            Purpose::Overlay | Purpose::Seed => "overlay",
+            Purpose::Sprout => "sprout",
+            Purpose::Home => "/home",
+        }
+    }
+
+    /// Where partitions can be, for what is wanted.
+    fn space<'a>(&self, room: &'a Room) -> Result<&'a Space, &'a String> {
+        if self.grows() {
+            room.sprout.as_ref().map(|(_, space)| space)
+        } else {
+            room.space.as_ref()
+        }
     }
 
     /// Below this `what` is of no use.
     fn smallest(&self, what: Purpose, room: &Room) -> Bytes {
         let header = match what {
             Purpose::Home if self.encrypted => encryption::HEAD,
+            Purpose::Overlay if self.sprout => return SMALLEST_SPROUT,
             _ => Bytes::ZERO,
         };
         room.smallest(self.part(what).fs) + header
@@ -175,7 +235,7 @@ impl Amounts {
         if asks.is_empty() {
             return Ok(Vec::new());
         }
-        let space = room.space.as_ref().map_err(Clone::clone)?;
+        let space = self.space(room).map_err(Clone::clone)?;
         lay_out(space, &asks).map_err(|error| error.to_string())
     }
 
@@ -186,7 +246,7 @@ impl Amounts {
             Some(Size::Fixed(size)) => size,
             Some(Size::Rest) => {
                 let slots = self.layout(room).unwrap_or_default();
-                let slot = slots.iter().find(|slot| slot.what == what);
+                let slot = slots.iter().find(|slot| slot.what == self.made(what));
                 slot.map_or(Bytes::ZERO, |slot| slot.extent.len)
             }
         }
@@ -200,11 +260,12 @@ impl Amounts {
         let mut more = self.clone();
         // What no medium has: the refusal says what would have been possible.
         more.part_mut(what).size = Some(Size::Fixed(Bytes(u64::MAX >> 8)));
-        let refused = lay_out(room.space.as_ref().ok()?, &more.asks(room)).err()?;
+        let refused = lay_out(more.space(room).ok()?, &more.asks(room)).err()?;
         let LayoutError::DoesNotFit { largest, .. } = refused else {
             return None;
         };
-        let largest = largest.iter().find(|each| each.what == what)?.size;
+        let made = self.made(what);
+        let largest = largest.iter().find(|each| each.what == made)?.size;
         let smallest = self.smallest(what, room);
         (largest >= smallest).then_some((smallest, largest))
     }
@@ -235,6 +296,7 @@ impl Amounts {
             self.choose(0, room);
             self.focus = 0;
             self.overlay.fs = None;
+            self.sprout = false;
             self.home.fs = None;
             self.encrypted = false;
             return;
@@ -243,6 +305,12 @@ impl Amounts {
             let part = self.part_mut(what);
             part.fs = part.fs.filter(|fs| room.mountable.contains(fs));
         }
+        self.sprout = match &room.sprout {
+            Err(_) => false,
+            // No byte of the root is stored twice.
+            Ok((Seed::Within, _)) if fresh => true,
+            Ok(_) => self.sprout,
+        };
         match self.preset {
             Some(preset) if !fresh => self.choose(preset, room),
             None if !fresh => {}
@@ -311,17 +379,26 @@ impl Amounts {
     }
 
     fn next_fs(&mut self, what: Purpose, forward: bool, room: &Room) {
-        // "The best", then each by name.
-        let count = room.mountable.len() + 1;
+        // "The best", then each by name; an overlay can be a sprout instead.
+        let kinds = room.mountable.len() + 1;
+        let can = what == Purpose::Overlay && room.sprout.is_ok();
+        let count = kinds + usize::from(can);
+        let grown = can && self.sprout;
         let part = self.part_mut(what);
-        let at = part
-            .fs
-            .and_then(|fs| room.mountable.iter().position(|kind| *kind == fs))
-            .map_or(0, |at| at + 1);
+        let at = if grown {
+            kinds
+        } else {
+            part.fs
+                .and_then(|fs| room.mountable.iter().position(|kind| *kind == fs))
+                .map_or(0, |at| at + 1)
+        };
         let next = if forward { at + 1 } else { at + count - 1 } % count;
         part.fs = next
             .checked_sub(1)
             .and_then(|index| room.mountable.get(index).copied());
+        if what == Purpose::Overlay {
+            self.sprout = next == kinds;
+        }
     }
 
     fn resize(&mut self, what: Purpose, cmd: Cmd, room: &Room) -> Result<bool, String> {
@@ -351,7 +428,7 @@ impl Amounts {
         self.preset = None;
         let Some((smallest, largest)) = self.limits(what, room) else {
             self.part_mut(what).size = None;
-            return Err(format!("there is no room for {}", name(what)));
+            return Err(format!("there is no room for {}", name(self.made(what))));
         };
         let growing = wanted > now;
         self.part_mut(what).size = if growing {
@@ -428,8 +505,13 @@ impl Amounts {
             target: target.path.clone(),
             create: target.create,
             overlay: wanted(self.overlay),
-            // What this screen offers, whatever the image's root is.
-            persistence: self.overlay.size.map(|_| Persistence::Overlay),
+            persistence: self.overlay.size.map(|_| {
+                if self.sprout {
+                    Persistence::Sprout
+                } else {
+                    Persistence::Overlay
+                }
+            }),
             csum: crate::sprout::Checksum::default(),
             home: wanted(self.home),
             encrypt_home: self.encrypted && self.home.size.is_some(),
@@ -442,10 +524,11 @@ impl Amounts {
     }
 }
 
-/// How a part is called.
+/// How a part is called in a sentence.
 pub fn name(what: Purpose) -> &'static str {
     match what {
-        Purpose::Overlay | Purpose::Seed | Purpose::Sprout => "the overlay",
+        Purpose::Overlay | Purpose::Seed => "the overlay",
+        Purpose::Sprout => "the sprout",
         Purpose::Home => "/home",
     }
 }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use crate::disk::Disk;
 use crate::disk::standing::{Reason, Standing};
+use crate::host::Host;
 use crate::image::Image;
+use crate::plan::sprout;
 use crate::published::Published;
 use crate::refusal::Refusal;
-use crate::request::FsKind;
+use crate::request::{FsKind, Size};
 use crate::table::Table;
 use crate::ui::facts;
 use crate::units::Bytes;
@@ -48,6 +50,35 @@ pub enum Memory {
     Impossible(String),
 }
 
+/// What a sprout grows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seed {
+    /// The image's own btrfs, where it lies.
+    Within,
+    /// A copy of the image's root, in so much room behind the image.
+    Made(Bytes),
+}
+
+impl Seed {
+    /// What `image` has for one, or why it or this machine can have no sprout.
+    fn of(image: &Image, host: &Host) -> Result<Seed, String> {
+        let seed = || {
+            let source = sprout::source(image)?;
+            // The writer of a disk is root; where that is not so the plan says it.
+            sprout::need(&source, &host.as_root())?;
+            if sprout::within(image, &source)?.is_some() {
+                return Ok(Seed::Within);
+            }
+            let room = match sprout::seed(image, &source).size {
+                Size::Fixed(room) => room,
+                Size::Rest => Bytes::ZERO,
+            };
+            Ok(Seed::Made(room))
+        };
+        seed().map_err(|refusal: Refusal| refusal.to_string())
+    }
+}
+
 /// What an image is.
 #[derive(Clone, Debug)]
 pub struct ImageFacts {
@@ -63,13 +94,15 @@ pub struct ImageFacts {
     pub table: Table,
     /// Persistence.
     pub memory: Memory,
+    /// What a sprout can grow from, or why none can.
+    pub seed: Result<Seed, String>,
     /// The lines of `livestick inspect`: a name, which may be empty, and a text.
     pub lines: Vec<(String, String)>,
 }
 
 impl ImageFacts {
     /// What is known of `image`; `inside` says whether its initrd was looked into.
-    pub fn of(image: &Image, inside: bool) -> ImageFacts {
+    pub fn of(image: &Image, inside: bool, host: &Host) -> ImageFacts {
         let memory = if !image.stack.persists() {
             Memory::Impossible(
                 Refusal::NoPersistence {
@@ -101,6 +134,7 @@ impl ImageFacts {
             label: image.label.clone(),
             table: image.table.clone(),
             memory,
+            seed: Seed::of(image, host),
             lines: pairs(&facts::image(image)),
         }
     }

@@ -11,12 +11,12 @@ use ratatui::widgets::{Paragraph, Widget};
 
 use super::super::amounts::{Amounts, Layout, PLACES, PRESETS, Place, Room};
 use super::super::glyphs::Look;
-use super::super::known::{ImageFacts, Memory};
+use super::super::known::{ImageFacts, Memory, Seed};
 use super::super::state::State;
 use super::super::sticks::Target;
 use super::text::{end_of, start_of, wrap};
 use super::{Key, panel};
-use crate::plan::layout::Purpose;
+use crate::plan::layout::{Purpose, Slot};
 use crate::request::Size;
 use crate::ui::pace::{READ_FASTER, duration, float, speed};
 use crate::units::Bytes;
@@ -117,7 +117,7 @@ fn fields(
                     .and_then(|preset| PRESETS.get(preset))
                     .map_or("sizes as below".into(), |name| (*name).to_owned()),
             ),
-            Place::Size(what) => (label(*what), size_of(amounts, *what, room, layout)),
+            Place::Size(what) => (amounts.label(*what), size_of(amounts, *what, room, layout)),
             Place::Fs(what) => ("  filesystem", filesystem(amounts, *what, room)),
             Place::Encrypted => (
                 "  encrypted",
@@ -168,13 +168,6 @@ fn fields(
     lines
 }
 
-fn label(what: Purpose) -> &'static str {
-    match what {
-        Purpose::Overlay | Purpose::Seed | Purpose::Sprout => "overlay",
-        Purpose::Home => "/home",
-    }
-}
-
 fn size_of(amounts: &Amounts, what: Purpose, room: &Room, layout: &Layout) -> String {
     match amounts.part(what).size {
         None => "none".into(),
@@ -187,6 +180,14 @@ fn size_of(amounts: &Amounts, what: Purpose, room: &Room, layout: &Layout) -> St
 }
 
 fn filesystem(amounts: &Amounts, what: Purpose, room: &Room) -> String {
+    if what == Purpose::Overlay && amounts.sprout {
+        return match &room.sprout {
+            Ok((Seed::Made(size), _)) => {
+                format!("a btrfs sprout, with a seed of {}", size.binary())
+            }
+            _ => "a btrfs sprout from the image's own btrfs".into(),
+        };
+    }
     let part = amounts.part(what);
     match (part.fs, room.mountable.first()) {
         (Some(fs), _) => fs.to_string(),
@@ -229,18 +230,21 @@ fn verdict(
             look.faint(),
         );
     };
+    if let (Place::Fs(Purpose::Overlay), Err(why)) = (state.amounts.place(), &room.sprout) {
+        return say(&format!("no sprout can be had: {why}"), look.faint());
+    }
     match state.amounts.limits(what, room) {
         Some((smallest, largest)) => say(
             &format!(
                 "{} can have {} to {} here",
-                label(what),
+                state.amounts.label(what),
                 smallest.binary(),
                 largest.binary()
             ),
             look.faint(),
         ),
         None => say(
-            &format!("there is no room for {}", label(what)),
+            &format!("there is no room for {}", state.amounts.label(what)),
             look.warning(),
         ),
     }
@@ -262,11 +266,20 @@ fn picture(
         let slot = slots.iter().find(|slot| slot.what == what);
         slot.map_or(Bytes::ZERO, |slot| slot.extent.len)
     };
-    let (overlay, home) = (len(Purpose::Overlay), len(Purpose::Home));
+    let grown = len(Purpose::Sprout);
+    let overlay = len(Purpose::Overlay) + len(Purpose::Seed) + grown;
+    let home = len(Purpose::Home);
     let before = room.space.as_ref().map_or(image.size, |space| space.from);
     let parts = [
         ("image", before.min(target.size)),
-        ("overlay", overlay),
+        (
+            if grown > Bytes::ZERO {
+                "seed and sprout"
+            } else {
+                "overlay"
+            },
+            overlay,
+        ),
         ("/home", home),
         ("free", target.size - before - overlay - home),
     ];
@@ -335,7 +348,13 @@ fn time(
         let mut slots = slots.iter();
         slots.find(|slot| slot.what == Purpose::Home && state.amounts.encrypted)
     });
-    let size = image.size + home.map_or(Bytes::ZERO, |slot| slot.extent.len);
+    // A seed is unpacked, packed again and compared, which takes a processor as long as a slow stick.
+    let seed = layout.as_ref().ok().and_then(|slots| {
+        let mut slots = slots.iter();
+        slots.find(|slot| slot.what == Purpose::Seed)
+    });
+    let of = |slot: Option<&Slot>| slot.map_or(Bytes::ZERO, |slot| slot.extent.len);
+    let size = image.size + of(home) + of(seed);
     let takes = |rate: f64| {
         let seconds = float(size) / rate * (1.0 + 1.0 / READ_FASTER);
         duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())

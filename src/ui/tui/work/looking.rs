@@ -35,7 +35,11 @@ fn newest<T>(wishes: &Receiver<T>) -> Option<T> {
     Some(wishes.try_iter().last().unwrap_or(first))
 }
 
-pub(super) fn inspector(wishes: &Receiver<PathBuf>, to: &Sender<Message>) {
+pub(super) fn inspector(
+    wishes: &Receiver<PathBuf>,
+    to: &Sender<Message>,
+    known: &Mutex<Option<Arc<Host>>>,
+) {
     while let Some(path) = newest(wishes) {
         let look = || -> Option<()> {
             let send = |facts| {
@@ -45,9 +49,10 @@ pub(super) fn inspector(wishes: &Receiver<PathBuf>, to: &Sender<Message>) {
             match Image::open(&path) {
                 Err(refusal) => send(Err(refusal.to_string())),
                 Ok(mut image) => {
-                    send(Ok(Box::new(ImageFacts::of(&image, false))))?;
+                    let host = host(known);
+                    send(Ok(Box::new(ImageFacts::of(&image, false, &host))))?;
                     image.look_inside();
-                    send(Ok(Box::new(ImageFacts::of(&image, true))))
+                    send(Ok(Box::new(ImageFacts::of(&image, true, &host))))
                 }
             }
         };

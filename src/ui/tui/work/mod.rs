@@ -155,8 +155,8 @@ impl Work {
         let (plan, requests) = channel();
         let watching = Arc::new(AtomicBool::new(false));
         let host = Arc::new(Mutex::new(None));
-        let to = results.clone();
-        thread::spawn(move || inspector(&wishes, &to));
+        let (to, known) = (results.clone(), Arc::clone(&host));
+        thread::spawn(move || inspector(&wishes, &to, &known));
         let (compare, wishes) = channel();
         let to = results.clone();
         thread::spawn(move || comparer(&wishes, &to));

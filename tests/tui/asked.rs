@@ -77,8 +77,15 @@ fn a_stick_that_was_written_anew_meanwhile_is_not_repaired() {
     let mut terminal = asked(dir.path(), &args);
     // The same disk, the same image, but another stick by now.
     let anew = ["write", "live.iso", node, "--allow-disk", node, "--yes"];
+    // Written in the same second it would be the same stick but for this.
+    let other = ["--extra-kernel-args", "anew"];
     let mut write = command(env!("CARGO_BIN_EXE_livestick"));
-    let written = write.args(anew).current_dir(dir.path()).output().unwrap();
+    let written = write
+        .args(anew)
+        .args(other)
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
     assert!(written.status.success(), "{written:?}");
     let before = fs::read(&stick).unwrap();
     let name = disk.node.file_name().unwrap().to_str().unwrap();

@@ -6,6 +6,8 @@
 #                      fails in the guest, livestick names it, and the byte is put back
 #   FIRMWARE:reset     the default entry behind `livestick reset`
 #   FIRMWARE:detached  the default entry behind `livestick detach`, with the seed wiped and its partition's entry removed
+#   FIRMWARE:twin      the default entry, with another stick of the same image in the machine whose seed is damaged: with
+#                      an image that is a btrfs itself both seeds have one identifier, and only the own one may be read
 #   FIRMWARE:seedless  the default entry with the seed's superblocks wiped: the console tells; they are put back
 
 # A package file that no boot reads, one that has enough text to be compressed, and one that is changed.
@@ -39,7 +41,8 @@ H
 }
 place() { # place STICK FILE: a byte of the file's data in the seed, as an offset into the stick
   local at logical chunk
-  logical=$(with_sprout "$1" "mount -o ro \"\$seed\" mnt; filefrag -v mnt/@image$2 | awk '/^ *0:/ { print \$4 * 4096 }'; umount mnt; btrfs device scan --forget \"\$seed\"")
+  # The image's own btrfs has its root at the top.
+  logical=$(with_sprout "$1" "mount -o ro \"\$seed\" mnt; top=mnt/@image; test -d \$top || top=mnt; filefrag -v \$top$2 | awk '/^ *0:/ { print \$4 * 4096 }'; umount mnt; btrfs device scan --forget \"\$seed\"")
   # What a chunk's addresses are on the device, by btrfs-progs.
   at=$(with_sprout "$1" 'btrfs inspect-internal dump-tree -t chunk "$seed"' | awk -v want="$logical" '
     /CHUNK_ITEM/ { sub(/.*CHUNK_ITEM /, ""); sub(/\).*/, ""); start = $0 }
@@ -92,6 +95,8 @@ run_sprout() { # run_sprout SUITE LAYOUT ROOT sprout HOME BOOT...
       reset)    check "$b: livestick resets it" says "$d/reset.log" reset "$stick" --yes; hook "$stick"; n=0;;
       detached) check "$b: livestick detaches it" says "$d/detach.log" detach "$stick" --yes
                 check "$b: livestick verifies it" says "$d/detached.log" verify "$stick"; remove_entry "$stick";;
+      twin)     check "$b: livestick writes another stick" says "$d/twin.log" write "$iso" "$d/twin.img" "${write[@]}"
+                invert "$d/twin.img" "$(place "$d/twin.img" "$HIT")"; how+=(--also "$d/twin.img");;
       seedless) superblocks "$stick" "$d/superblock" save; superblocks "$stick" "$d/superblock" wipe;;
     esac
     "$HERE/boot-stick" "$stick" "${how[@]}" >"$d/$i-$fw-$mode.out" 2>&1 || :
@@ -133,7 +138,7 @@ run_sprout() { # run_sprout SUITE LAYOUT ROOT sprout HOME BOOT...
     check 'the implanted checksum is right after the boots' sum_is_right "$stick"
   }
   if [[ ! $KEEP ]]; then
-    rm -f "$d/before.img"
+    rm -f "$d/before.img" "$d/twin.img"
     grep -q "^FAIL $CASE," "$LOGS/results" || rm -f "$stick"
   fi
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -41,14 +42,60 @@ fn man_pages_say_what_the_parser_knows() {
     let old = livestick::livecd_iso_to_disk::command();
     pages.push((old, livestick::livecd_iso_to_disk::NAME.to_owned()));
     for (command, name) in pages {
+        let ending = command
+            .get_after_help()
+            .map(|text| exit_status(&text.to_string()));
+        let command = command
+            .after_help("")
+            .disable_help_subcommand(true)
+            .subcommand_required(false);
         let shown: &'static str = Box::leak(name.clone().into_boxed_str());
         let page = clap_mangen::Man::new(command.name(shown))
             .source(format!("livestick {}", env!("CARGO_PKG_VERSION")))
             .manual("User Commands");
         let mut text = Vec::new();
-        page.render(&mut text).unwrap();
+        page.render_title(&mut text).unwrap();
+        page.render_name_section(&mut text).unwrap();
+        page.render_synopsis_section(&mut text).unwrap();
+        page.render_description_section(&mut text).unwrap();
+        page.render_options_section(&mut text).unwrap();
+        if name == "livestick" {
+            page.render_subcommands_section(&mut text).unwrap();
+        }
+        text.extend(ending.unwrap_or_default().into_bytes());
+        if name == "livestick" {
+            text.extend(include_bytes!("../man/examples.roff"));
+        }
         committed(&format!("man/{name}.1"), &text);
     }
+}
+
+/// The exit status of a help text's end, as a section whose lines stay lines.
+fn exit_status(help: &str) -> String {
+    let lines = help.lines().skip(1).map(|line| line.replace('-', "\\-"));
+    let lines: Vec<String> = lines.collect();
+    format!(".SH \"EXIT STATUS\"\n.nf\n{}\n.fi\n", lines.join("\n"))
+}
+
+#[test]
+fn man_pages_are_rendered_without_a_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "roff") {
+            continue;
+        }
+        let mut man = Command::new("man");
+        man.args(["--warnings", "-E", "UTF-8", "-Tutf8", "-l"])
+            .arg(&path);
+        let output = man.env("MANWIDTH", "80").output().unwrap();
+        assert!(output.status.success(), "{}", path.display());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.is_empty(), "{}: {said}", path.display());
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen} pages");
 }
 
 #[test]

@@ -21,8 +21,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::apply::ending::told;
 use crate::apply::flow::Stop;
-use crate::apply::{let_go, opening, told};
+use crate::apply::{let_go, opening};
 use crate::diagnosis::{Cause, Cure, Damage};
 use crate::digest::hex;
 use crate::disk::buffer::Buffer;

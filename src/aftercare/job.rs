@@ -7,10 +7,11 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::{Action, Plan};
+use crate::apply::ending::told;
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::sprout::Grower;
-use crate::apply::{let_go, opening, told};
+use crate::apply::{let_go, opening};
 use crate::chain;
 use crate::disk::direct::Medium;
 use crate::disk::{System, shown};

@@ -21,10 +21,12 @@
 
 pub mod copy;
 pub(crate) mod encrypted;
+pub(crate) mod ending;
 pub mod filesystem;
 pub mod flow;
 mod grow;
 pub(crate) mod loopdev;
+mod making;
 pub(crate) mod mounted;
 pub(crate) mod opening;
 pub(crate) mod outcome;
@@ -45,9 +47,8 @@ use anyhow::{Context, anyhow};
 
 use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::encrypted::Lock;
-use crate::apply::filesystem::Maker;
+use crate::apply::ending::{End, tell_if_gone};
 use crate::apply::flow::Stop;
-use crate::apply::sprout::Grower;
 use crate::apply::verify::{Digests, read_back};
 use crate::capacity::mark::Key;
 use crate::capacity::{Capacity, job, quick};
@@ -65,7 +66,6 @@ use crate::published::measure::measure;
 use crate::record::place;
 use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::secret::Passphrase;
-use crate::sprout::Sprout;
 use crate::units::Bytes;
 
 /// The part of the first MiB that is written after the rest of it: whole sectors of every medium.
@@ -134,85 +134,6 @@ pub fn run_with(
             Err(failure)
         }
     }
-}
-
-/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
-/// takes them for bad places.
-fn tell_if_gone(plan: &Plan, step: Option<&str>, failure: &mut Failure) {
-    let target = &plan.target;
-    let identity = target.identity.as_ref();
-    let gone =
-        identity.is_some_and(|one| target.kind == Kind::Disk && one.is_gone(&System::real()));
-    if gone {
-        failure.exit = Exit::WriteFailed;
-        failure.message = format!(
-            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and write it again",
-            shown(&target.path),
-            step.unwrap_or("open it")
-        );
-    }
-}
-
-/// How a job ends early.
-enum End {
-    /// Before the first write: the target is not what the plan saw, or cannot be had.
-    Refused(anyhow::Error),
-    /// Before the first write: the image is not the published one.
-    Image(anyhow::Error),
-    /// By the user.
-    Cancelled,
-    /// Writing, or what belongs to it.
-    Write(anyhow::Error),
-    /// What was read is not what was written.
-    Verify(anyhow::Error),
-    /// The target does not have the size it claims.
-    Counterfeit(anyhow::Error),
-}
-
-impl From<Stop> for End {
-    fn from(stop: Stop) -> End {
-        match stop {
-            Stop::Cancelled => End::Cancelled,
-            Stop::Failed(error) => End::Write(error),
-        }
-    }
-}
-
-impl From<MediumError> for End {
-    fn from(error: MediumError) -> End {
-        End::Write(error.into())
-    }
-}
-
-impl End {
-    fn into_failure(self, state: StickState) -> Failure {
-        let (exit, message) = match self {
-            End::Refused(error) => (Exit::Refused, told(&error)),
-            End::Image(error) => (Exit::Damaged, told(&error)),
-            End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
-            End::Write(error) => (Exit::WriteFailed, told(&error)),
-            End::Verify(error) => (Exit::NotVerified, told(&error)),
-            End::Counterfeit(error) => (Exit::Counterfeit, told(&error)),
-        };
-        Failure {
-            exit,
-            message,
-            state,
-        }
-    }
-}
-
-/// An error with its causes, none said twice: errors of this program name their source in their own text.
-pub(crate) fn told(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// What was copied, what was read back, how much of that came from the medium, and the filesystems.
@@ -472,197 +393,6 @@ impl Job<'_> {
         Ok(copied)
     }
 
-    /// Looks at a root image that shall be the seed, before anything is written.
-    fn foresee(&self, image: &fs::File, medium: &Medium) -> Result<(), End> {
-        let Some(sprout) = self.plan.sprout.as_ref().filter(|sprout| sprout.within) else {
-            return Ok(());
-        };
-        let looked = self.grower(sprout, image, medium).foresee();
-        looked.map_err(|stop| match stop {
-            Stop::Cancelled => End::Cancelled,
-            Stop::Failed(error) => End::Refused(
-                error
-                    .context("no sprout can grow from the image's root; use --persistence overlay"),
-            ),
-        })
-    }
-
-    fn grower<'b>(
-        &'b self,
-        plan: &'b Sprout,
-        image: &'b fs::File,
-        medium: &'b Medium,
-    ) -> Grower<'b> {
-        Grower {
-            plan,
-            host: self.host,
-            image: Some(image),
-            target: &self.plan.target.path,
-            medium,
-            cancel: self.cancel,
-        }
-    }
-
-    /// Makes seed and sprout, where there are to be.
-    fn sprout(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
-        let plan = self.plan;
-        let cancel = self.cancel;
-        let Some(sprout) = &plan.sprout else {
-            return Ok(Vec::new());
-        };
-        let grower = Grower {
-            plan: sprout,
-            host: self.host,
-            image: Some(image),
-            target: &plan.target.path,
-            medium,
-            cancel,
-        };
-        if sprout.within {
-            return self.sprout_within(image, medium);
-        }
-        let ended = |what: &'static str| {
-            move |stop| match stop {
-                Stop::Failed(_) if cancel.load(Ordering::Relaxed) => Stop::Cancelled,
-                Stop::Failed(error) => Stop::Failed(error.context(what)),
-                stop @ Stop::Cancelled => stop,
-            }
-        };
-        let room = sprout.seed.extent.len;
-        self.start(Work::Seed);
-        let mut taken = Bytes::ZERO;
-        let mut seen = |now: Bytes| {
-            let now = now.min(room).max(taken);
-            self.progress((now - taken).index().unwrap_or(0));
-            taken = now;
-        };
-        let survey = grower.seed(&mut seen).map_err(ended("making the seed"))?;
-        self.finish();
-
-        self.start(Work::Compare);
-        let mut compared = Bytes::ZERO;
-        let mut seen = |len: Bytes| {
-            // The step's bytes are those of the partition; what is compared is unpacked.
-            let part = |done: Bytes| {
-                let share = u128::from(done.0) * u128::from(room.0);
-                u64::try_from(share / u128::from(survey.bytes.0.max(1))).unwrap_or(room.0)
-            };
-            let (before, after) = (part(compared), part(compared + len).min(room.0));
-            compared += len;
-            self.progress(Bytes(after.saturating_sub(before)).index().unwrap_or(0));
-        };
-        let equal = grower
-            .compare(&mut seen)
-            .map_err(ended("checking the seed"))?;
-        self.finish();
-
-        self.start(Work::Sprout);
-        let uuid = grower.grow().map_err(ended("growing the sprout"))?;
-        self.finish();
-        let filesystem = format!("btrfs ({}, zstd)", sprout.checksum);
-        Ok(vec![
-            Made {
-                purpose: "seed".into(),
-                size: room,
-                filesystem: filesystem.clone(),
-                uuid: sprout.seed_uuid.to_string(),
-                checked_by: format!(
-                    "btrfs check, and all {} files compared with the image's",
-                    equal.entries
-                ),
-            },
-            Made {
-                purpose: "sprout".into(),
-                size: sprout.sprout.extent.len,
-                filesystem,
-                uuid,
-                checked_by: "mounting it".into(),
-            },
-        ])
-    }
-
-    /// Grows the sprout from the image's own root, whose checksums are all compared first.
-    fn sprout_within(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
-        let plan = self.plan;
-        let Some(sprout) = &plan.sprout else {
-            return Ok(Vec::new());
-        };
-        self.start(Work::Compare);
-        let checked = self.grower(sprout, image, medium).check_seed();
-        checked.map_err(|stop| self.ended(stop, "checking the seed"))?;
-        self.finish();
-        self.start(Work::Sprout);
-        let uuid = self.grower(sprout, image, medium).grow();
-        let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
-        self.finish();
-        let filesystem = format!("btrfs ({})", sprout.checksum);
-        Ok(vec![
-            Made {
-                purpose: "seed".into(),
-                size: sprout.seed.extent.len,
-                filesystem: format!("{filesystem}, the image's own root"),
-                uuid: sprout.seed_uuid.to_string(),
-                checked_by: "btrfs check of every checksum".into(),
-            },
-            Made {
-                purpose: "sprout".into(),
-                size: sprout.sprout.extent.len,
-                filesystem,
-                uuid,
-                checked_by: "mounting it".into(),
-            },
-        ])
-    }
-
-    /// Why a program ended: Ctrl-C can reach it before it has a process group of its own.
-    fn ended(&self, stop: Stop, what: &'static str) -> Stop {
-        match stop {
-            Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
-            Stop::Failed(error) => Stop::Failed(error.context(what)),
-            stop @ Stop::Cancelled => stop,
-        }
-    }
-
-    fn filesystems(&mut self, medium: &Medium) -> Result<Vec<Made>, End> {
-        let plan = self.plan;
-        let maker = Maker {
-            host: self.host,
-            target: &plan.target.path,
-            medium,
-            cancel: self.cancel,
-        };
-        let mut all = Vec::new();
-        let lock = self.lock.take();
-        for (partition, filesystem) in plan.filesystems.iter().enumerate() {
-            self.start(Work::Format { partition });
-            let made = match (&filesystem.encryption, &lock) {
-                (None, _) => maker.make(filesystem),
-                (Some(_), Some(lock)) => {
-                    maker.make_encrypted(filesystem, lock, &mut |len| self.progress(len))
-                }
-                (Some(_), None) => Err(Stop::Failed(anyhow!("its key was not made"))),
-            };
-            let checked_by = made.map_err(|stop| match stop {
-                // Ctrl-C can reach a program before it has a process group of its own.
-                Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
-                Stop::Failed(error) => Stop::Failed(
-                    error.context(format!("making the {} filesystem", filesystem.purpose)),
-                ),
-                stop @ Stop::Cancelled => stop,
-            })?;
-            medium.flush()?;
-            all.push(Made {
-                purpose: filesystem.purpose.to_string(),
-                size: filesystem.extent.len,
-                filesystem: filesystem.describe(),
-                uuid: filesystem.outside().1.to_string(),
-                checked_by: checked_by.to_owned(),
-            });
-            self.finish();
-        }
-        Ok(all)
-    }
-
     /// Reads the image's range back; also gives how much the kernel says came from the medium.
     fn read_back(
         &mut self,
@@ -808,24 +538,5 @@ pub(crate) fn let_go(medium: Medium, notes: &mut Vec<String>) {
             drop(lock);
         }
         Err(error) => notes.push(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cause_is_told_twice() {
-        let source = std::io::Error::other("no luck");
-        let error = MediumError::Flush {
-            path: "/dev/sdx".into(),
-            source,
-        };
-        let error = anyhow::Error::from(error).context("making the overlay filesystem");
-        assert_eq!(
-            told(&error),
-            "making the overlay filesystem: flushing /dev/sdx to the medium: no luck; what is on it is not known"
-        );
     }
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How a job ends early: what stopped it, what that is called, and with which exit status.
+
+use crate::apply::flow::Stop;
+use crate::disk::direct::{Kind, MediumError};
+use crate::disk::{System, shown};
+use crate::plan::Plan;
+use crate::report::{Exit, Failure, StickState};
+
+/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
+/// takes them for bad places.
+pub(super) fn tell_if_gone(plan: &Plan, step: Option<&str>, failure: &mut Failure) {
+    let target = &plan.target;
+    let identity = target.identity.as_ref();
+    let gone =
+        identity.is_some_and(|one| target.kind == Kind::Disk && one.is_gone(&System::real()));
+    if gone {
+        failure.exit = Exit::WriteFailed;
+        failure.message = format!(
+            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and write it again",
+            shown(&target.path),
+            step.unwrap_or("open it")
+        );
+    }
+}
+
+/// How a job ends early.
+pub(super) enum End {
+    /// Before the first write: the target is not what the plan saw, or cannot be had.
+    Refused(anyhow::Error),
+    /// Before the first write: the image is not the published one.
+    Image(anyhow::Error),
+    /// By the user.
+    Cancelled,
+    /// Writing, or what belongs to it.
+    Write(anyhow::Error),
+    /// What was read is not what was written.
+    Verify(anyhow::Error),
+    /// The target does not have the size it claims.
+    Counterfeit(anyhow::Error),
+}
+
+impl From<Stop> for End {
+    fn from(stop: Stop) -> End {
+        match stop {
+            Stop::Cancelled => End::Cancelled,
+            Stop::Failed(error) => End::Write(error),
+        }
+    }
+}
+
+impl From<MediumError> for End {
+    fn from(error: MediumError) -> End {
+        End::Write(error.into())
+    }
+}
+
+impl End {
+    pub(super) fn into_failure(self, state: StickState) -> Failure {
+        let (exit, message) = match self {
+            End::Refused(error) => (Exit::Refused, told(&error)),
+            End::Image(error) => (Exit::Damaged, told(&error)),
+            End::Cancelled => (Exit::Cancelled, "stopped as asked".into()),
+            End::Write(error) => (Exit::WriteFailed, told(&error)),
+            End::Verify(error) => (Exit::NotVerified, told(&error)),
+            End::Counterfeit(error) => (Exit::Counterfeit, told(&error)),
+        };
+        Failure {
+            exit,
+            message,
+            state,
+        }
+    }
+}
+
+/// An error with its causes, none said twice: errors of this program name their source in their own text.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = std::io::Error::other("no luck");
+        let error = MediumError::Flush {
+            path: "/dev/sdx".into(),
+            source,
+        };
+        let error = anyhow::Error::from(error).context("making the overlay filesystem");
+        assert_eq!(
+            told(&error),
+            "making the overlay filesystem: flushing /dev/sdx to the medium: no luck; what is on it is not known"
+        );
+    }
+}

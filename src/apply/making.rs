@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a job makes behind the image: filesystems, or a seed and its sprout.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use anyhow::anyhow;
+
+use super::Job;
+use crate::apply::ending::End;
+use crate::apply::filesystem::Maker;
+use crate::apply::flow::Stop;
+use crate::apply::sprout::Grower;
+use crate::disk::direct::Medium;
+use crate::event::Work;
+use crate::report::Made;
+use crate::sprout::Sprout;
+use crate::units::Bytes;
+
+impl Job<'_> {
+    /// Looks at a root image that shall be the seed, before anything is written.
+    pub(super) fn foresee(&self, image: &fs::File, medium: &Medium) -> Result<(), End> {
+        let Some(sprout) = self.plan.sprout.as_ref().filter(|sprout| sprout.within) else {
+            return Ok(());
+        };
+        let looked = self.grower(sprout, image, medium).foresee();
+        looked.map_err(|stop| match stop {
+            Stop::Cancelled => End::Cancelled,
+            Stop::Failed(error) => End::Refused(
+                error
+                    .context("no sprout can grow from the image's root; use --persistence overlay"),
+            ),
+        })
+    }
+
+    fn grower<'b>(
+        &'b self,
+        plan: &'b Sprout,
+        image: &'b fs::File,
+        medium: &'b Medium,
+    ) -> Grower<'b> {
+        Grower {
+            plan,
+            host: self.host,
+            image: Some(image),
+            target: &self.plan.target.path,
+            medium,
+            cancel: self.cancel,
+        }
+    }
+
+    /// Makes seed and sprout, where there are to be.
+    pub(super) fn sprout(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
+        let plan = self.plan;
+        let cancel = self.cancel;
+        let Some(sprout) = &plan.sprout else {
+            return Ok(Vec::new());
+        };
+        let grower = Grower {
+            plan: sprout,
+            host: self.host,
+            image: Some(image),
+            target: &plan.target.path,
+            medium,
+            cancel,
+        };
+        if sprout.within {
+            return self.sprout_within(image, medium);
+        }
+        let ended = |what: &'static str| {
+            move |stop| match stop {
+                Stop::Failed(_) if cancel.load(Ordering::Relaxed) => Stop::Cancelled,
+                Stop::Failed(error) => Stop::Failed(error.context(what)),
+                stop @ Stop::Cancelled => stop,
+            }
+        };
+        let room = sprout.seed.extent.len;
+        self.start(Work::Seed);
+        let mut taken = Bytes::ZERO;
+        let mut seen = |now: Bytes| {
+            let now = now.min(room).max(taken);
+            self.progress((now - taken).index().unwrap_or(0));
+            taken = now;
+        };
+        let survey = grower.seed(&mut seen).map_err(ended("making the seed"))?;
+        self.finish();
+
+        self.start(Work::Compare);
+        let mut compared = Bytes::ZERO;
+        let mut seen = |len: Bytes| {
+            // The step's bytes are those of the partition; what is compared is unpacked.
+            let part = |done: Bytes| {
+                let share = u128::from(done.0) * u128::from(room.0);
+                u64::try_from(share / u128::from(survey.bytes.0.max(1))).unwrap_or(room.0)
+            };
+            let (before, after) = (part(compared), part(compared + len).min(room.0));
+            compared += len;
+            self.progress(Bytes(after.saturating_sub(before)).index().unwrap_or(0));
+        };
+        let equal = grower
+            .compare(&mut seen)
+            .map_err(ended("checking the seed"))?;
+        self.finish();
+
+        self.start(Work::Sprout);
+        let uuid = grower.grow().map_err(ended("growing the sprout"))?;
+        self.finish();
+        let filesystem = format!("btrfs ({}, zstd)", sprout.checksum);
+        Ok(vec![
+            Made {
+                purpose: "seed".into(),
+                size: room,
+                filesystem: filesystem.clone(),
+                uuid: sprout.seed_uuid.to_string(),
+                checked_by: format!(
+                    "btrfs check, and all {} files compared with the image's",
+                    equal.entries
+                ),
+            },
+            Made {
+                purpose: "sprout".into(),
+                size: sprout.sprout.extent.len,
+                filesystem,
+                uuid,
+                checked_by: "mounting it".into(),
+            },
+        ])
+    }
+
+    /// Grows the sprout from the image's own root, whose checksums are all compared first.
+    fn sprout_within(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
+        let plan = self.plan;
+        let Some(sprout) = &plan.sprout else {
+            return Ok(Vec::new());
+        };
+        self.start(Work::Compare);
+        let checked = self.grower(sprout, image, medium).check_seed();
+        checked.map_err(|stop| self.ended(stop, "checking the seed"))?;
+        self.finish();
+        self.start(Work::Sprout);
+        let uuid = self.grower(sprout, image, medium).grow();
+        let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
+        self.finish();
+        let filesystem = format!("btrfs ({})", sprout.checksum);
+        Ok(vec![
+            Made {
+                purpose: "seed".into(),
+                size: sprout.seed.extent.len,
+                filesystem: format!("{filesystem}, the image's own root"),
+                uuid: sprout.seed_uuid.to_string(),
+                checked_by: "btrfs check of every checksum".into(),
+            },
+            Made {
+                purpose: "sprout".into(),
+                size: sprout.sprout.extent.len,
+                filesystem,
+                uuid,
+                checked_by: "mounting it".into(),
+            },
+        ])
+    }
+
+    /// Why a program ended: Ctrl-C can reach it before it has a process group of its own.
+    fn ended(&self, stop: Stop, what: &'static str) -> Stop {
+        match stop {
+            Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
+            Stop::Failed(error) => Stop::Failed(error.context(what)),
+            stop @ Stop::Cancelled => stop,
+        }
+    }
+
+    pub(super) fn filesystems(&mut self, medium: &Medium) -> Result<Vec<Made>, End> {
+        let plan = self.plan;
+        let maker = Maker {
+            host: self.host,
+            target: &plan.target.path,
+            medium,
+            cancel: self.cancel,
+        };
+        let mut all = Vec::new();
+        let lock = self.lock.take();
+        for (partition, filesystem) in plan.filesystems.iter().enumerate() {
+            self.start(Work::Format { partition });
+            let made = match (&filesystem.encryption, &lock) {
+                (None, _) => maker.make(filesystem),
+                (Some(_), Some(lock)) => {
+                    maker.make_encrypted(filesystem, lock, &mut |len| self.progress(len))
+                }
+                (Some(_), None) => Err(Stop::Failed(anyhow!("its key was not made"))),
+            };
+            let checked_by = made.map_err(|stop| match stop {
+                // Ctrl-C can reach a program before it has a process group of its own.
+                Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
+                Stop::Failed(error) => Stop::Failed(
+                    error.context(format!("making the {} filesystem", filesystem.purpose)),
+                ),
+                stop @ Stop::Cancelled => stop,
+            })?;
+            medium.flush()?;
+            all.push(Made {
+                purpose: filesystem.purpose.to_string(),
+                size: filesystem.extent.len,
+                filesystem: filesystem.describe(),
+                uuid: filesystem.outside().1.to_string(),
+                checked_by: checked_by.to_owned(),
+            });
+            self.finish();
+        }
+        Ok(all)
+    }
+}

@@ -8,6 +8,8 @@
 //! * Exactly one of [`Event::Done`] and [`Event::Failed`] comes, and nothing comes after it.
 //! * Progress counts the bytes of the whole job; how many of them a step has is in its [`Step`].
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -150,4 +152,27 @@ pub enum Event {
         /// What went wrong, and what the stick is now.
         failure: Failure,
     },
+}
+
+/// Ends a job that began at `began`: its last event, and what came of it with the time it took.
+pub fn end(
+    ended: Result<Report, Failure>,
+    began: Instant,
+    sink: &mut dyn FnMut(Event),
+) -> Result<Report, Failure> {
+    match ended {
+        Ok(mut report) => {
+            report.seconds = began.elapsed().as_secs_f64();
+            sink(Event::Done {
+                report: Box::new(report.clone()),
+            });
+            Ok(report)
+        }
+        Err(failure) => {
+            sink(Event::Failed {
+                failure: failure.clone(),
+            });
+            Err(failure)
+        }
+    }
 }

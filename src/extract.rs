@@ -22,7 +22,7 @@ use crate::chain::{Holds, Link};
 use crate::digest::hex;
 use crate::disk::standing::{Protected, Reason, Standing};
 use crate::disk::{System, shown};
-use crate::event::{Event, Step, Task, Work};
+use crate::event::{self, Event, Step, Task, Work};
 use crate::patch::lay;
 use crate::record::{CHUNK as LEAF, Record, tree};
 use crate::refusal::Refusal;
@@ -50,19 +50,7 @@ pub fn run(
     sink: &mut dyn FnMut(Event),
 ) -> Result<Report, Failure> {
     let began = Instant::now();
-    match extract(request, cancel, sink) {
-        Ok(mut report) => {
-            report.seconds = began.elapsed().as_secs_f64();
-            let boxed = Box::new(report.clone());
-            sink(Event::Done { report: boxed });
-            Ok(report)
-        }
-        Err(failure) => {
-            let told = failure.clone();
-            sink(Event::Failed { failure: told });
-            Err(failure)
-        }
-    }
+    event::end(extract(request, cancel, sink), began, sink)
 }
 
 fn extract(

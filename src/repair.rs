@@ -28,7 +28,7 @@ use crate::diagnosis::{Cause, Cure, Damage};
 use crate::digest::hex;
 use crate::disk::buffer::Buffer;
 use crate::disk::{System, shown};
-use crate::event::{Event, Step, Task, Work};
+use crate::event::{self, Event, Step, Task, Work};
 use crate::host::Host;
 use crate::patch::lay;
 use crate::plan::{PlannedTarget, target};
@@ -307,20 +307,8 @@ pub fn run(
     let (far, began) = (plan.far.clone(), plan.began);
     let mut steps = Steps::resume(far, sink);
     let ended = write(plan, host, cancel, &mut steps, &mut state);
-    match ended {
-        Ok(mut report) => {
-            report.seconds = began.elapsed().as_secs_f64();
-            let boxed = Box::new(report.clone());
-            sink(Event::Done { report: boxed });
-            Ok(report)
-        }
-        Err(mut failure) => {
-            failure.state = state;
-            let told = failure.clone();
-            sink(Event::Failed { failure: told });
-            Err(failure)
-        }
-    }
+    let ended = ended.map_err(|failure| Failure { state, ..failure });
+    event::end(ended, began, sink)
 }
 
 fn write(

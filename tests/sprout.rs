@@ -19,7 +19,7 @@ use livestick::table::{Kind, Table};
 use livestick::units::Extent;
 use support::device::patiently;
 use support::lab::{iso, livestick, scratch};
-use support::program::{command, root, run, text};
+use support::program::{command, root, run, text, unshared};
 use tempfile::TempDir;
 
 const SPROUT: [&str; 4] = ["--persistence", "sprout", "--overlay-size-mb", "256"];
@@ -82,14 +82,7 @@ impl Stick {
             attach("seed", &parts[0]),
             attach("sprout", &parts[1]),
         );
-        let how = ["--mount", "--propagation", "private", "sh", "-c"];
-        let mut unshare = command("unshare");
-        unshare.args(how).arg(script).current_dir(self.dir.path());
-        let out = unshare.output().unwrap();
-        let said = String::from_utf8_lossy(&out.stdout).into_owned();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{said}{err}");
-        said
+        unshared(&script, self.dir.path())
     }
 
     fn file(&self, path: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::lab::{iso, livestick, scratch};
-use support::program::{command, root, run, text};
+use support::program::{command, root, run, text, unshared};
 use tempfile::TempDir;
 
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/record-reader");
@@ -103,14 +103,7 @@ impl Stick {
              {script}",
             seed.at, seed.len, sprout.at, sprout.len
         );
-        let how = ["--mount", "--propagation", "private", "sh", "-c"];
-        let mut unshare = command("unshare");
-        unshare.args(how).arg(script).current_dir(self.dir.path());
-        let out = unshare.output().unwrap();
-        let said = String::from_utf8_lossy(&out.stdout).into_owned();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{said}{err}");
-        said
+        unshared(&script, self.dir.path())
     }
 
     fn verified(&self) {

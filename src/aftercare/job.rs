@@ -15,7 +15,7 @@ use crate::apply::{let_go, opening};
 use crate::chain;
 use crate::disk::direct::Medium;
 use crate::disk::{System, shown};
-use crate::event::{Event, Work};
+use crate::event::{self, Event, Work};
 use crate::host::Host;
 use crate::record::place;
 use crate::report::{Exit, Failure, Made, Report, StickState};
@@ -45,21 +45,12 @@ pub fn run(
         report: Report::new(plan.what.task(), words),
     };
     let ended = job.run();
-    let mut report = job.report;
-    match ended {
-        Ok(()) => {
-            report.seconds = began.elapsed().as_secs_f64();
-            let boxed = Box::new(report.clone());
-            sink(Event::Done { report: boxed });
-            Ok(report)
-        }
-        Err(mut failure) => {
-            failure.state = state;
-            let told = failure.clone();
-            sink(Event::Failed { failure: told });
-            Err(failure)
-        }
-    }
+    let report = job.report;
+    let ended = match ended {
+        Ok(()) => Ok(report),
+        Err(failure) => Err(Failure { state, ..failure }),
+    };
+    event::end(ended, began, sink)
 }
 
 struct Job<'a, 'b> {

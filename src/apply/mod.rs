@@ -56,7 +56,7 @@ use crate::digest::hex;
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
 use crate::disk::{System, rescan, shown};
-use crate::event::{Event, Step, Work};
+use crate::event::{self, Event, Step, Work};
 use crate::host::Host;
 use crate::image::Version;
 use crate::image::isomd5::{Check, MediaSum};
@@ -115,25 +115,14 @@ pub fn run_with(
     let ended = job.run();
     let state = job.state;
     let step = job.steps.get(job.current).map(|step| step.title.clone());
-    match ended {
-        Ok(mut report) => {
-            report.seconds = began.elapsed().as_secs_f64();
-            sink(Event::Done {
-                report: Box::new(report.clone()),
-            });
-            Ok(report)
+    let ended = ended.map_err(|end| {
+        let mut failure = end.into_failure(state);
+        if let Exit::WriteFailed | Exit::NotVerified | Exit::Counterfeit = failure.exit {
+            tell_if_gone(plan, step.as_deref(), &mut failure);
         }
-        Err(end) => {
-            let mut failure = end.into_failure(state);
-            if let Exit::WriteFailed | Exit::NotVerified | Exit::Counterfeit = failure.exit {
-                tell_if_gone(plan, step.as_deref(), &mut failure);
-            }
-            sink(Event::Failed {
-                failure: failure.clone(),
-            });
-            Err(failure)
-        }
-    }
+        failure
+    });
+    event::end(ended, began, sink)
 }
 
 /// What was copied, what was read back, how much of that came from the medium, and the filesystems.

@@ -14,7 +14,7 @@ use crate::apply::{let_go, opening, past_the_cache};
 use crate::disk::System;
 use crate::disk::direct::{Kind, Medium};
 use crate::disk::shown;
-use crate::event::{Event, Step, Task, Work};
+use crate::event::{self, Event, Step, Task, Work};
 use crate::host::Host;
 use crate::plan::PlannedTarget;
 use crate::refusal::Refusal;
@@ -91,26 +91,15 @@ impl Job {
         });
         let mut notes = Vec::new();
         let ended = self.open_and_probe(host, cancel, &mut Progress::new(steps, sink), &mut notes);
-        match ended {
-            Ok(capacity) => {
-                let mut report = Report::new(Task::Probe, stick);
-                report.exit = capacity.exit();
-                report.state = capacity.state();
-                report.capacity = Some(capacity);
-                report.notes = notes;
-                report.seconds = began.elapsed().as_secs_f64();
-                sink(Event::Done {
-                    report: Box::new(report.clone()),
-                });
-                Ok(report)
-            }
-            Err(failure) => {
-                sink(Event::Failed {
-                    failure: failure.clone(),
-                });
-                Err(failure)
-            }
-        }
+        let ended = ended.map(|capacity| {
+            let mut report = Report::new(Task::Probe, stick);
+            report.exit = capacity.exit();
+            report.state = capacity.state();
+            report.capacity = Some(capacity);
+            report.notes = notes;
+            report
+        });
+        event::end(ended, began, sink)
     }
 
     fn open_and_probe(

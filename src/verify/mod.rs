@@ -36,7 +36,7 @@ use crate::diagnosis::atlas::Atlas;
 use crate::diagnosis::verdict::{EspSigns, Findings};
 use crate::digest::hex;
 use crate::disk::System;
-use crate::event::{Event, Step, Task, Work};
+use crate::event::{self, Event, Step, Task, Work};
 use crate::host::Host;
 use crate::published::{self, Algorithm, Sum};
 use crate::read::{ReadAt, Source};
@@ -106,21 +106,7 @@ pub fn run(
         };
         job.look(Task::Verify, &mut steps)
     });
-    match ended {
-        Ok(mut found) => {
-            found.report.seconds = began.elapsed().as_secs_f64();
-            sink(Event::Done {
-                report: Box::new(found.report.clone()),
-            });
-            Ok(found.report)
-        }
-        Err(failure) => {
-            sink(Event::Failed {
-                failure: failure.clone(),
-            });
-            Err(failure)
-        }
-    }
+    event::end(ended.map(|found| found.report), began, sink)
 }
 
 /// A refusal as a failure: nothing was written.

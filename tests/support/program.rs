@@ -30,6 +30,17 @@ pub fn run(program: &str, args: &[&str]) -> String {
     text
 }
 
+/// Runs a shell script in a directory, with mounts that end with it; gives its standard output.
+pub fn unshared(script: &str, at: &Path) -> String {
+    let how = ["--mount", "--propagation", "private", "sh", "-c", script];
+    let out = command("unshare").args(how).current_dir(at).output();
+    let out = out.unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}{err}");
+    said
+}
+
 /// The path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()

@@ -39,7 +39,7 @@ complete -c livestick -n "__fish_livestick_needs_command" -f -a "doctor" -d 'Tel
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "livecd-iso-to-disk" -d 'Take the command line of livecd-iso-to-disk; `--help` behind it tells its options'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "tui" -d 'Choose, size, review, write and report in the terminal interface'
 complete -c livestick -n "__fish_livestick_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: for inspect and write the checksum file beside the image, for verify none]' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l json -d 'Give the facts as one JSON object'
 complete -c livestick -n "__fish_livestick_using_subcommand inspect" -l quick -d 'Do not open the initrd and the root image, and do not compare digests'
@@ -53,10 +53,10 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-si
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l overlay-fs -d 'The overlay\'s filesystem [default: the best that the image can mount]' -r -f -a "btrfs\t'Checksums on data and metadata, compression'
 ext4\t'A journal, checksums on metadata'
 xfs\t'A journal, checksums on metadata'"
-complete -c livestick -n "__fish_livestick_using_subcommand write" -l persistence -d 'How changes are kept in that room [default: sprout if the image\'s root is a btrfs, else overlay]' -r -f -a "overlay\t'In an overlay over the image\'s own root'
-sprout\t'In a btrfs that grows from a seed made of the image\'s root: every read is checked (takes root)'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l persistence -d 'How changes are kept in that room [default: sprout if the image\'s root is a btrfs and image and machine can have one, else overlay]' -r -f -a "overlay\t'In an overlay over the image\'s own root'
+sprout\t'In a btrfs that grows from a seed, which is made of the image\'s root or is it: every read is checked (takes root)'
 none\t'Not at all'"
-complete -c livestick -n "__fish_livestick_using_subcommand write" -l csum -d 'The checksums of a sprout [default: crc32c]' -r -f -a "crc32c\t'32 bits, the fastest'
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l csum -d 'The checksums of a sprout, with --persistence sprout [default: crc32c, or what the image\'s own btrfs has]' -r -f -a "crc32c\t'32 bits, the fastest'
 xxhash\t'64 bits'
 sha256\t'256 bits, cryptographic'
 blake2\t'256 bits, cryptographic'"
@@ -70,7 +70,7 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l extra-kern
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l seed -d 'Derive every identifier from this text, so that the same command gives the same stick (which must not meet its twin in one machine); an encrypted /home is another each time' -r
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
-complete -c livestick -n "__fish_livestick_using_subcommand write" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand write" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: for inspect and write the checksum file beside the image, for verify none]' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l home-encrypt -d 'Encrypt /home; the passphrase is asked for now, twice, and at each boot'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s n -l dry-run -d 'Print what would be done, and write nothing'
@@ -80,7 +80,7 @@ complete -c livestick -n "__fish_livestick_using_subcommand write" -l no-capacit
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l capacity-probe -d 'Probe it also if it does not look like a stick'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -l json -d 'Give the plan, the events and the report as JSON, one object a line'
 complete -c livestick -n "__fish_livestick_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c livestick -n "__fish_livestick_using_subcommand verify" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: the checksum file beside it]' -r -F
+complete -c livestick -n "__fish_livestick_using_subcommand verify" -l checksum -d 'Compare the image with the digest that this file lists, with sha256:HEX or sha512:HEX, or with "none" [default: for inspect and write the checksum file beside the image, for verify none]' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l keyring -d 'Keys that may sign checksum files, in place of the distribution\'s own (may be given several times)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F
 complete -c livestick -n "__fish_livestick_using_subcommand verify" -l json -d 'Give the events and the report as JSON, one object a line'
@@ -102,7 +102,7 @@ complete -c livestick -n "__fish_livestick_using_subcommand reset" -s n -l dry-r
 complete -c livestick -n "__fish_livestick_using_subcommand reset" -s y -l yes -d 'Do not ask before anything is written'
 complete -c livestick -n "__fish_livestick_using_subcommand reset" -l unmount -d 'Unmount what is mounted from the stick'
 complete -c livestick -n "__fish_livestick_using_subcommand reset" -l json -d 'Give the events and the report as JSON, one object a line'
-complete -c livestick -n "__fish_livestick_using_subcommand reset" -l home -d 'Throw away what is in /home, too'
+complete -c livestick -n "__fish_livestick_using_subcommand reset" -l home -d 'Throw away what is in a /home of its own, too (refused for an encrypted one); a /home in the overlay goes anyway'
 complete -c livestick -n "__fish_livestick_using_subcommand reset" -s h -l help -d 'Print help'
 complete -c livestick -n "__fish_livestick_using_subcommand detach" -l allow-disk -d 'Write to a disk that does not look like a stick: its serial, or its path if it has none' -r
 complete -c livestick -n "__fish_livestick_using_subcommand detach" -l report -d 'Write the report to this file, too (as JSON if its name ends in .json)' -r -F

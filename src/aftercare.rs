@@ -123,7 +123,14 @@ impl Plan {
         let path = shown(&self.target.path);
         let description = &self.target.description;
         match self.what {
-            What::Reset { .. } => format!("What is thrown away on {path} ({description}) is lost."),
+            What::Reset { .. } => {
+                let home = if self.stays.iter().any(|stays| stays.contains("/home")) {
+                    ""
+                } else {
+                    ", with all that is in /home"
+                };
+                format!("What is thrown away on {path} ({description}) is lost{home}.")
+            }
             What::Detach => {
                 format!("On {path} ({description}) nothing is lost; it cannot be undone.")
             }

@@ -23,11 +23,11 @@ Exit status:
   2    the command line makes no sense
   3    refused; nothing was written
   4    the image is damaged or does not match; nothing was written
-  5    reading or writing failed; a stick that was being written is left
-       blank
+  5    reading or writing failed; what write was writing is blank, and the
+       message says what any other stick is now
   6    verification failed or could not be proven, or the stick does not
        have the size it claims
-  130  cancelled; a stick that was being written is left blank";
+  130  cancelled; the stick is left as for 5";
 
 const DOCTOR: &str = "\
 Exit status:
@@ -63,7 +63,9 @@ pub enum Command {
     /// are in use: btrfs has checksums of data and metadata (both copies of the
     /// metadata are compared, and files with damaged data are named; files marked
     /// nodatacow have no checksums), ext4 and xfs have none of the data in files,
-    /// so that nobody can tell whether these changed.
+    /// so that nobody can tell whether these changed. Of an encrypted /home only
+    /// both copies of the LUKS2 header are looked over, of a sprout the seed and
+    /// the sprout each by itself.
     #[command(after_help = EXIT_STATUS)]
     Verify(Verify),
     /// Write again what is damaged on a stick
@@ -72,7 +74,8 @@ pub enum Command {
     /// written once that was confirmed. Then the whole range of the image is read
     /// once more, past the caches, with the partition table and both copies of the
     /// record: "cured" is said only where all of it is right after the last write.
-    /// The overlay and /home are not written to, and not checked a second time.
+    /// What lies in the partitions behind the image (overlay, sprout, /home, a seed
+    /// that was made) is not written to, and not checked a second time.
     #[command(after_help = EXIT_STATUS)]
     Repair(Repair),
     /// Get the original image back from a stick, byte for byte
@@ -146,7 +149,8 @@ pub struct Inspect {
 #[derive(Debug, Args)]
 pub struct PublishedOptions {
     /// Compare the image with the digest that this file lists, with sha256:HEX
-    /// or sha512:HEX, or with "none" [default: the checksum file beside it]
+    /// or sha512:HEX, or with "none" [default: for inspect and write the checksum
+    /// file beside the image, for verify none]
     #[arg(long, value_name = "FILE|sha256:HEX|none", value_parser = checksum(), value_hint = clap::ValueHint::FilePath)]
     pub checksum: Option<Asked>,
     /// Keys that may sign checksum files, in place of the distribution's own
@@ -259,7 +263,8 @@ impl From<FsName> for FsKind {
 pub enum How {
     /// In an overlay over the image's own root
     Overlay,
-    /// In a btrfs that grows from a seed made of the image's root: every read is checked (takes root)
+    /// In a btrfs that grows from a seed, which is made of the image's root or is it: every read is
+    /// checked (takes root)
     Sprout,
     /// Not at all
     None,
@@ -315,10 +320,11 @@ pub struct Write {
     #[arg(long, value_name = "FS", value_enum)]
     pub overlay_fs: Option<FsName>,
     /// How changes are kept in that room [default: sprout if the image's root is
-    /// a btrfs, else overlay]
+    /// a btrfs and image and machine can have one, else overlay]
     #[arg(long, value_name = "HOW", value_enum)]
     pub persistence: Option<How>,
-    /// The checksums of a sprout [default: crc32c]
+    /// The checksums of a sprout, with --persistence sprout [default: crc32c, or
+    /// what the image's own btrfs has]
     #[arg(long, value_name = "SUM", value_enum)]
     pub csum: Option<Csum>,
     /// Make a /home of its own of this many MiB
@@ -449,7 +455,8 @@ pub struct Reset {
     /// What is common.
     #[command(flatten)]
     pub common: Changing,
-    /// Throw away what is in /home, too
+    /// Throw away what is in a /home of its own, too (refused for an encrypted one);
+    /// a /home in the overlay goes anyway
     #[arg(long)]
     pub home: bool,
 }

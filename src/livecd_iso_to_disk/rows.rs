@@ -284,7 +284,8 @@ pub const ROWS: &[Row] = &[
         &["--force"],
         Nothing,
         Honoured,
-        "Ask nothing. It deletes no /home: a stick of livestick's that has one needs --delete-home beside it",
+        "Ask nothing. It deletes no /home that has a partition of its own: a stick of livestick's with one needs \
+         --delete-home beside it. A /home inside an overlay or a sprout is not seen",
     ),
     row(
         Name::AllowDisk,

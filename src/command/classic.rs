@@ -50,11 +50,16 @@ pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(
         }));
     }
     if job.force {
-        if let Some(size) = classic::home_on(&target).filter(|_| !job.delete_home) {
+        // Nobody is shown the plan.
+        for note in &plan.notes {
+            warn(&format!("note: {note}"));
+        }
+        if !job.delete_home
+            && let Some(home) = classic::home_on(&target).map_err(refused)?
+        {
             return Err(refused(Refusal::Target(format!(
-                "{} has a /home of {}, which --force does not delete; add --delete-home if it may be lost",
-                shown(&target.path),
-                size.binary()
+                "{} has {home}, which --force does not delete; add --delete-home if it may be lost",
+                shown(&target.path)
             ))));
         }
     } else {

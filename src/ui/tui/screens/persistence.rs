@@ -9,9 +9,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
-use super::super::amounts::{Amounts, Layout, PLACES, PRESETS, Place, Room};
+use super::super::amounts::{Amounts, Layout, PLACES, PRESETS, Place};
 use super::super::glyphs::Look;
 use super::super::known::{ImageFacts, Memory, Seed};
+use super::super::room::Room;
 use super::super::state::State;
 use super::super::sticks::Target;
 use super::text::{end_of, start_of, wrap};
@@ -131,7 +132,8 @@ fn fields(
         };
         let idle = !possible && *place != Place::Arguments
             || matches!(place, Place::Fs(what) if amounts.part(*what).size.is_none())
-            || *place == Place::Encrypted && amounts.home.size.is_none();
+            || *place == Place::Encrypted
+                && (amounts.home.size.is_none() || room.encryption.is_err());
         let mark = if here { look.cursor() } else { "  " };
         let mut spans = vec![
             Span::raw(mark.to_owned()),
@@ -224,6 +226,9 @@ fn verdict(
     if let Err(why) = layout {
         return say(why, look.danger());
     }
+    if let (Place::Encrypted, Err(why)) = (state.amounts.place(), &room.encryption) {
+        return say(why, look.faint());
+    }
     let (Place::Size(what) | Place::Fs(what)) = state.amounts.place() else {
         return say(
             &format!("{} are free behind the image", room.free().binary()),
@@ -269,7 +274,7 @@ fn picture(
     let grown = len(Purpose::Sprout);
     let overlay = len(Purpose::Overlay) + len(Purpose::Seed) + grown;
     let home = len(Purpose::Home);
-    let before = room.space.as_ref().map_or(image.size, |space| space.from);
+    let before = room.start().unwrap_or(image.size);
     let parts = [
         ("image", before.min(target.size)),
         (

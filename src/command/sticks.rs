@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::refused;
 use crate::aftercare::{self, What};
@@ -60,7 +60,7 @@ impl Front {
     /// Without the handlers a signal ends the program: what is being written is blank then, and nothing else is hurt by
     /// it but for a probe.
     pub(super) fn listen(&self) -> std::io::Result<()> {
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
             signal_hook::flag::register(signal, Arc::clone(&self.cancel))?;
         }
         Ok(())

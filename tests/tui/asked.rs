@@ -22,12 +22,17 @@ fn ctrl_c_at_a_question_ends_a_repair() {
     let stick = dir.path().join("stick.img");
     let before = fs::read(&stick).unwrap();
     let report = dir.path().join("report.json");
-    for (how, json) in [("\x03", false), ("\x03", true), ("TERM", false)] {
+    for (how, json) in [
+        ("\x03", false),
+        ("\x03", true),
+        ("TERM", false),
+        ("QUIT", false),
+    ] {
         let args = ["repair", "stick.img", "live.iso", "--report", text(&report)];
         let more: &[&str] = if json { &["--json"] } else { &[] };
         let mut terminal = asked(dir.path(), &[&args, more].concat());
-        if how == "TERM" {
-            terminal.signal("TERM");
+        if how.len() > 1 {
+            terminal.signal(how);
         } else {
             terminal.press(how);
         }

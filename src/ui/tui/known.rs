@@ -75,7 +75,15 @@ impl Seed {
             };
             Ok(Seed::Made(room))
         };
-        seed().map_err(|refusal: Refusal| refusal.to_string())
+        seed().map_err(reason)
+    }
+}
+
+/// Why not, without the options of the command line that would help there.
+fn reason(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Impossible { why, .. } => why,
+        other => other.to_string(),
     }
 }
 
@@ -138,7 +146,7 @@ impl ImageFacts {
             memory,
             seed: Seed::of(image, host),
             unlocking: encryption::possible(image, true, false, host)
-                .map_err(|refusal| refusal.to_string()),
+                .map_err(|refusal| format!("/home cannot be encrypted: {}", reason(refusal))),
             lines: pairs(&facts::image(image)),
         }
     }

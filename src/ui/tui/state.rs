@@ -320,6 +320,11 @@ impl State {
                 self.screen = Screen::Stick;
             }
             Ok(false) if cmd == Cmd::Enter => {
+                // The plan would say the same, in words of the command line.
+                if let Err(why) = self.amounts.layout(&room) {
+                    self.notice = Some(why);
+                    return;
+                }
                 self.plans += 1;
                 self.planning = Some(self.plans);
                 tasks.push(Task::Plan {

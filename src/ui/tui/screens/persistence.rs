@@ -116,16 +116,18 @@ fn fields(
                 amounts
                     .preset
                     .and_then(|preset| PRESETS.get(preset))
-                    .map_or("sizes as below".into(), |name| (*name).to_owned()),
+                    .map_or("sizes as below".into(), |name| {
+                        name.replace("overlay", amounts.label(Purpose::Overlay))
+                    }),
             ),
             Place::Size(what) => (amounts.label(*what), size_of(amounts, *what, room, layout)),
             Place::Fs(what) => ("  filesystem", filesystem(amounts, *what, room)),
             Place::Encrypted => (
                 "  encrypted",
-                if amounts.encrypted {
-                    "yes, with a passphrase (LUKS2)".into()
-                } else {
-                    "no".into()
+                match (amounts.encrypted, amounts.home.size) {
+                    (true, Some(_)) => "yes, with a passphrase (LUKS2)".into(),
+                    (true, None) => "yes, once /home has a size".into(),
+                    (false, _) => "no".into(),
                 },
             ),
             Place::Arguments => ("arguments", amounts.arguments.text.clone()),
@@ -208,7 +210,7 @@ fn verdict(
     look: Look,
 ) -> Vec<Line<'static>> {
     let say = |text: &str, style: Style| -> Vec<Line<'static>> {
-        let lines = wrap(text, width.saturating_sub(2), 0).into_iter().take(3);
+        let lines = wrap(text, width.saturating_sub(2), 0).into_iter().take(4);
         lines
             .map(|line| Line::styled(format!("  {line}"), style))
             .collect()

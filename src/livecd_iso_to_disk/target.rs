@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::target::{Target as Named, TargetError};
@@ -94,7 +95,10 @@ pub fn home_on(target: &Target) -> Result<Option<Home>, Refusal> {
             shown(&target.path)
         ))
     };
-    let file = File::open(&target.path).map_err(|error| refuse(error.to_string()))?;
+    let file = File::open(&target.path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => refuse("only root can read it".into()),
+        _ => refuse(error.to_string()),
+    })?;
     let medium = Watched {
         source: Source::new(file, target.size),
         failed: Cell::new(false),

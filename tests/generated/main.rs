@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod completions;
+mod shells;
+
 use std::fs;
 use std::path::Path;
 
 use clap::CommandFactory;
-use clap_complete::Shell;
 use livestick::cli::Cli;
 
 /// Compares `text` with the committed file, or writes it.
@@ -63,7 +65,7 @@ fn man_pages_say_what_the_parser_knows() {
         }
         text.extend(ending.unwrap_or_default().into_bytes());
         if name == "livestick" {
-            text.extend(include_bytes!("../packaging/examples.roff"));
+            text.extend(include_bytes!("../../packaging/examples.roff"));
         }
         committed(&format!("man/{name}.1"), &text);
     }
@@ -74,19 +76,6 @@ fn exit_status(help: &str) -> String {
     let lines = help.lines().skip(1).map(|line| line.replace('-', "\\-"));
     let lines: Vec<String> = lines.collect();
     format!(".SH \"EXIT STATUS\"\n.nf\n{}\n.fi\n", lines.join("\n"))
-}
-
-#[test]
-fn completions_know_what_the_parser_knows() {
-    for (shell, file) in [
-        (Shell::Bash, "livestick.bash"),
-        (Shell::Zsh, "_livestick"),
-        (Shell::Fish, "livestick.fish"),
-    ] {
-        let mut text = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "livestick", &mut text);
-        committed(&format!("completions/{file}"), &text);
-    }
 }
 
 #[test]

@@ -2,7 +2,11 @@
 //! Man pages and completions are made from the command line's parser and committed; this test fails when they are
 //! stale. `UPDATE=1 cargo test --test generated` makes them again.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod completions;
 mod man;

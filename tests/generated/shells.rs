@@ -3,6 +3,7 @@
 //! whose disks are made up.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +22,10 @@ use tempfile::TempDir;
 /// How long anything may take that a person would wait for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const SHELLS: [fn(&Folder, &[&str]) -> Vec<Offered>; 3] = [bash, zsh, fish];
+/// What a shell offers for each of some lines.
+type Shell = fn(&Folder, &[&str]) -> Vec<Offered>;
+
+const SHELLS: [Shell; 3] = [bash, zsh, fish];
 
 type Offered = BTreeSet<String>;
 
@@ -209,7 +213,7 @@ fn bash(folder: &Folder, typed: &[&str]) -> Vec<Offered> {
             .strip_suffix("= ")
             .map_or(words.clone(), |words| format!("{words}="));
         let last = if line.ends_with(' ') { "''" } else { "" };
-        script += &format!("offer {words}{last}\n");
+        let _ = writeln!(script, "offer {words}{last}");
     }
     answers(&folder.said(&["bash", "--norc", "--noprofile"], &script))
 }
@@ -217,7 +221,7 @@ fn bash(folder: &Folder, typed: &[&str]) -> Vec<Offered> {
 fn fish(folder: &Folder, typed: &[&str]) -> Vec<Offered> {
     let mut script = String::from("source ../completions/livestick.fish\n");
     for line in typed {
-        script += &format!("complete -C '{line}' | cut -f 1; echo; echo .\n");
+        let _ = writeln!(script, "complete -C '{line}' | cut -f 1; echo; echo .");
     }
     let mut offered = answers(&folder.said(&["fish", "--no-config"], &script));
     for (offered, line) in offered.iter_mut().zip(typed) {

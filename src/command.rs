@@ -2,6 +2,7 @@
 //! The subcommands: each looks at what it needs, and hands the rest to the rooms that know.
 
 mod classic;
+mod front;
 mod passphrase;
 mod sticks;
 
@@ -12,8 +13,8 @@ use std::sync::atomic::AtomicBool;
 use clap::CommandFactory;
 
 pub use classic::livecd_iso_to_disk;
+use front::{Front, say_plan};
 use passphrase::Secret;
-use sticks::Front;
 pub use sticks::{detach, extract, probe, repair, reset, verify};
 
 use crate::apply::flow::Stop;
@@ -158,11 +159,7 @@ pub fn write(options: &cli::Write) -> Result<(), Exit> {
     let host = Host::look();
     let plan = plan(&request, &host).map_err(|refusal| refused(&refusal, options.json))?;
     if options.dry_run {
-        say(&if options.json {
-            json::line(&plan)
-        } else {
-            plan.to_string()
-        });
+        say_plan(&plan, &plan, options.json);
         return Ok(());
     }
     if !options.yes {

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::disk::{System, shown};
-use crate::host::Host;
+use crate::host::{Host, Unfit};
 use crate::privilege::Escalation;
 use crate::programs::{self, Need, Program};
 use crate::request::FsKind;
@@ -91,16 +91,16 @@ impl Checkup {
 }
 
 fn program(program: &Program, host: &Host) -> Finding {
-    let found = host.program(program.name);
-    let detail = match (&found, host.unfit(program)) {
-        (Some(path), _) => Some(shown(path).to_string()),
-        (None, Some(path)) => Some(format!("{} is busybox', which lacks options", shown(&path))),
-        (None, None) => None,
+    let found = host.fit(program);
+    let detail = match &found {
+        Ok(path) => Some(shown(path).to_string()),
+        Err(Unfit::Missing) => None,
+        Err(unfit) => Some(unfit.to_string()),
     };
     Finding {
         what: program.name.into(),
         about: About::Program,
-        there: found.is_some(),
+        there: found.is_ok(),
         needed: program.need == Need::Write,
         detail,
         cost: program.cost.into(),
@@ -336,6 +336,27 @@ mod tests {
         let needed = text.find("\n  mkfs.btrfs    ").unwrap();
         assert!(needed < text.find("and not needed").unwrap(), "{text}");
         assert!(text.contains("count"), "{text}");
+    }
+
+    #[test]
+    fn too_old_a_program_is_no_program_here_and_for_a_plan() {
+        for (version, why) in [
+            (Some((2, 3)), "is version 2.3, and 2.4 or later is needed"),
+            (None, "of no known version"),
+        ] {
+            let mut host = Host::look();
+            host.cryptsetup = version;
+            let checkup = Checkup::of(&host, &System::real());
+            let is = |one: &&Finding| one.what == "cryptsetup";
+            let found = checkup.findings.iter().find(is).unwrap();
+            assert!(!found.there);
+            assert!(found.detail.as_ref().unwrap().contains(why));
+            let text = checkup.to_string();
+            let cost = text.lines().find(|line| line.contains(why));
+            assert!(cost.unwrap().contains("no encrypted /home"), "{text}");
+            let refusal = crate::plan::encryption::need(&host).unwrap_err();
+            assert!(refusal.to_string().contains(why), "{refusal}");
+        }
     }
 
     #[test]

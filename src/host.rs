@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::disk::shown;
 use crate::programs::{self, Program};
 use crate::refusal::Refusal;
 use crate::request::FsKind;
@@ -23,6 +24,34 @@ const MANY_IN_ONE: [&str; 2] = ["busybox", "toybox"];
 
 /// A version of a program, as far as decisions need it.
 pub type Version = (u32, u32);
+
+/// Why there is no program of a name that will do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// There is none at all.
+    #[error("it was not found")]
+    Missing,
+    /// Only busybox'.
+    #[error("{} is busybox', which lacks options", shown(.0))]
+    Busybox(PathBuf),
+    /// Too old a one.
+    #[error("{} is {}, and {}.{} or later is needed", shown(.path), told(*.version), .oldest.0, .oldest.1)]
+    Old {
+        /// Where it is.
+        path: PathBuf,
+        /// Its own version, where it tells.
+        version: Option<Version>,
+        /// The first that will do.
+        oldest: Version,
+    },
+}
+
+fn told(version: Option<Version>) -> String {
+    version.map_or("of no known version".into(), |(major, minor)| {
+        format!("version {major}.{minor}")
+    })
+}
 
 /// What gives a program mounts that nobody else sees and that end with it, and with everything that it has started
 /// (unshare(1)).
@@ -120,11 +149,23 @@ impl Host {
         self.all(program).find(|path| any || !self.is_busybox(path))
     }
 
-    /// A program of that name which will not do, where there is no other.
-    pub fn unfit(&self, program: &Program) -> Option<PathBuf> {
-        match self.program(program.name) {
-            Some(_) => None,
-            None => self.all(program.name).next(),
+    /// Where a program is that will do, or why there is none.
+    pub fn fit(&self, program: &Program) -> Result<PathBuf, Unfit> {
+        let Some(path) = self.program(program.name) else {
+            let busybox = self.all(program.name).next();
+            return Err(busybox.map_or(Unfit::Missing, Unfit::Busybox));
+        };
+        let version = match program.name {
+            name if name == programs::CRYPTSETUP.name => self.cryptsetup,
+            _ => None,
+        };
+        match program.oldest {
+            Some(oldest) if version.is_none_or(|version| version < oldest) => Err(Unfit::Old {
+                path,
+                version,
+                oldest,
+            }),
+            _ => Ok(path),
         }
     }
 

@@ -10,9 +10,11 @@ use livestick::command;
 use livestick::host;
 use livestick::livecd_iso_to_disk;
 use livestick::report::Exit;
+use livestick::secret;
 use livestick::writer;
 
 fn main() -> ExitCode {
+    secret::keep_from_cores();
     host::await_randomness();
     host::place_temporary_files();
     if std::env::args_os().skip(1).eq([writer::NAME]) {

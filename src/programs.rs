@@ -17,6 +17,8 @@ pub struct Program {
     pub cost: &'static str,
     /// Whether busybox' program of that name will do.
     pub busybox: bool,
+    /// The first version that has all that is used of it, where older ones are about.
+    pub oldest: Option<(u32, u32)>,
 }
 
 /// Who cannot do without a program, or a faculty of the kernel.
@@ -35,6 +37,7 @@ const fn program(name: &'static str, package: &'static str, cost: &'static str) 
         need: Need::Nobody,
         cost,
         busybox: true,
+        oldest: None,
     }
 }
 
@@ -147,11 +150,15 @@ pub const GPGV: Program = program(
 );
 
 /// Makes the header of an encrypted partition.
-pub const CRYPTSETUP: Program = program(
-    "cryptsetup",
-    "cryptsetup (Debian: cryptsetup-bin)",
-    "no encrypted /home",
-);
+pub const CRYPTSETUP: Program = Program {
+    // It has --volume-key-file (cryptsetup 2.4.0 release notes).
+    oldest: Some((2, 4)),
+    ..program(
+        "cryptsetup",
+        "cryptsetup (Debian: cryptsetup-bin)",
+        "no encrypted /home",
+    )
+};
 
 /// All of them, in the order in which they are told of.
 pub const ALL: &[&Program] = &[

@@ -4,9 +4,11 @@
 //! Rules:
 //!
 //! * It is in no request, plan, event, report, record or error. It goes beside the plan, from whoever asked for it to
-//!   the program that takes it on a pipe or as a file without a name; never as an argument, in the environment, or on
-//!   a disk.
-//! * Its memory is wiped when it goes away. Its debug form is stars, and it has no other.
+//!   the program that takes it on a pipe or as a file without a name; never as an argument or in the environment, and
+//!   livestick writes it into no file on a disk. Memory that the system swaps out is the system's; so is what another
+//!   program records of a terminal or a pipe (sudo's `log_input`).
+//! * Its memory is wiped when it goes away, and no core of this program is dumped ([`keep_from_cores`]). Its debug form
+//!   is stars, and it has no other.
 //! * At boot it is typed on one line. So what cannot be typed there is no passphrase.
 
 use std::fmt;
@@ -14,6 +16,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use zeroize::Zeroizing;
 
 use crate::disk::shown;
@@ -41,6 +44,30 @@ pub enum NoPassphrase {
         "the passphrase has a line end or another control character in it, which cannot be typed at boot; choose one without"
     )]
     Control,
+    /// Bytes that are no text.
+    #[error(
+        "the passphrase is not UTF-8, and the keyboard gives UTF-8 at boot; save the file as UTF-8, or choose one of plain letters and digits"
+    )]
+    NotUtf8,
+    /// What some editors put in front of a text.
+    #[error(
+        "the passphrase begins with a byte order mark (U+FEFF), which no keyboard has; save the file without one"
+    )]
+    ByteOrderMark,
+}
+
+/// Has the kernel dump no core of this program, nor of those that it starts: there would be a passphrase in it. Once, at
+/// the start.
+///
+/// A limit of 1 byte is less than any core has, and the one with which the kernel starts no program to take one either;
+/// with 0 that is started (Linux, fs/coredump.c, `do_coredump`; core(5), "Piping core dumps to a program").
+pub fn keep_from_cores() {
+    let least = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
+    };
+    // Where the hard limit is 0 already it stays so, and nothing goes to a file.
+    let _ = setrlimit(Resource::Core, least);
 }
 
 impl Passphrase {
@@ -52,7 +79,11 @@ impl Passphrase {
         if bytes.len() > LONGEST {
             return Err(NoPassphrase::TooLong);
         }
-        if bytes.iter().any(u8::is_ascii_control) {
+        let text = str::from_utf8(&bytes).map_err(|_| NoPassphrase::NotUtf8)?;
+        if text.starts_with('\u{FEFF}') {
+            return Err(NoPassphrase::ByteOrderMark);
+        }
+        if text.chars().any(char::is_control) {
             return Err(NoPassphrase::Control);
         }
         Ok(Passphrase(bytes))
@@ -128,6 +159,13 @@ mod tests {
         assert_eq!(made(&[b'x'; LONGEST + 1]), Err(NoPassphrase::TooLong));
         assert!(made(&[b'x'; LONGEST]).is_ok());
         assert!(made("Käse und Brot".as_bytes()).is_ok());
+        // One byte of Latin-1; half a character; a control character of two bytes; what Windows' editor puts in front.
+        assert_eq!(made(b"K\xE4se"), Err(NoPassphrase::NotUtf8));
+        assert_eq!(made(b"K\xC3"), Err(NoPassphrase::NotUtf8));
+        assert_eq!(made("a\u{85}b".as_bytes()), Err(NoPassphrase::Control));
+        let marked = made("\u{FEFF}sesame".as_bytes());
+        assert_eq!(marked, Err(NoPassphrase::ByteOrderMark));
+        assert_eq!(made(b"a\tb"), Err(NoPassphrase::Control));
     }
 
     #[test]
@@ -136,6 +174,7 @@ mod tests {
         assert_eq!(read(b"sesame").unwrap().bytes(), b"sesame");
         assert_eq!(read(b" sesame ").unwrap().bytes(), b" sesame ");
         assert!(read(b"sesame\n\n").unwrap_err().contains("line end"));
+        assert!(read(b"sesame\r\n").unwrap_err().contains("line end"));
         assert!(read(b"\n").unwrap_err().contains("empty"));
         assert!(read(b"").unwrap_err().contains("empty"));
         let mut longest = vec![b'x'; LONGEST];

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use zeroize::Zeroizing;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::apply;
 use crate::disk::System;
@@ -73,7 +73,7 @@ pub fn run() -> Result<(), Exit> {
         }
     };
     let cancel = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         // Without the handler the signal ends the program, and the stick is blank all the same.
         let _ = signal_hook::flag::register(signal, Arc::clone(&cancel));
     }
@@ -100,7 +100,8 @@ struct Asked {
     passphrase: Option<Passphrase>,
 }
 
-/// Lines, through a buffer of our own: what was in it is wiped.
+/// Lines, through a buffer of our own: what was taken of it is wiped at once, for the one who reads on stays until the
+/// end.
 struct Input<R> {
     from: R,
     buffer: Zeroizing<Vec<u8>>,
@@ -137,7 +138,11 @@ impl<R: Read> Input<R> {
                 return Ok(None);
             }
             line.extend_from_slice(part);
-            self.rest.start += part.len() + usize::from(end.is_some());
+            let next = self.rest.start + part.len() + usize::from(end.is_some());
+            if let Some(taken) = self.buffer.get_mut(self.rest.start..next) {
+                taken.zeroize();
+            }
+            self.rest.start = next;
             if end.is_some() {
                 return Ok(Some(line));
             }
@@ -240,6 +245,9 @@ mod tests {
         for line in ["one", "", "three"] {
             assert_eq!(input.line(10).unwrap().unwrap().as_slice(), line.as_bytes());
         }
+        // Nothing of them is left in the buffer, and all of what follows.
+        let left = input.buffer.iter().filter(|byte| **byte != 0);
+        assert_eq!(left.copied().collect::<Vec<u8>>(), b"more");
         assert!(input.more().unwrap());
         assert_eq!(input.line(10).unwrap(), None);
         assert!(!input.more().unwrap());

@@ -247,7 +247,7 @@ fn a_refusal_is_never_an_exit_status_of_zero() {
         (&["--overlay-size-mb", "64"], 3, ""),
         (&["--frobnicate"], 2, "is no option"),
         (&["--timeout", "soon"], 2, "no number"),
-        (&[], 3, "there is no terminal to ask on"),
+        (&[], 3, "there is no terminal to ask on; add --force"),
     ] {
         let args = [args, &[text(&image), text(&stick)]].concat();
         let outcome = call(&bench, &args);

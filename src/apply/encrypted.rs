@@ -3,10 +3,11 @@
 //!
 //! Rules:
 //!
-//! * The key is random, is in this program's memory and in cryptsetup's, and nowhere else: it goes there in a file
-//!   that exists in memory only. So does the passphrase, as standard input.
+//! * The key is random, and is in this program's memory and in cryptsetup's: it goes there in a file that exists in
+//!   memory only. So does the passphrase, as standard input; and so the header comes back, which has both in it, locked.
 //! * What cryptsetup made is read before it is used: both headers whole, the identifier the planned one, the data
-//!   encrypted in the one way that is known here. Where the data begins is what the header says.
+//!   encrypted in the one way that is known here, and one passphrase, as dear to guess as planned and no dearer than a
+//!   machine with 1 GiB can open. Where the data begins is what the header says.
 //! * All of the partition is written, and all of it is read back from the medium and decrypted: it has to be what was
 //!   made in the scratch file.
 
@@ -24,8 +25,8 @@ use crate::apply::program::run_on;
 use crate::disk::direct::Medium;
 use crate::host::Host;
 use crate::luks::cipher::{self, Cipher, Key};
-use crate::luks::{self, Segment};
-use crate::plan::encryption::{Encryption, HEAD, LANES, MEMORY_KIB, PASSES};
+use crate::luks::{self, Keyslot, Segment};
+use crate::plan::encryption::{Encryption, HEAD, LANES, LEAST_MEMORY_KIB, MEMORY_KIB, PASSES};
 use crate::programs;
 use crate::read::Source;
 use crate::secret::Passphrase;
@@ -49,10 +50,12 @@ impl Lock {
         cancel: &AtomicBool,
     ) -> Result<Lock, Stop> {
         let key = Key::random().context("asking the kernel for a random key")?;
-        let header = tempfile::tempfile().context("making a scratch file for the header")?;
+        let header = in_memory(&[])?;
         // There has to be a little data, too.
         let len = HEAD + HEAD;
-        header.set_len(len.0).context("sizing the scratch file")?;
+        header
+            .set_len(len.0)
+            .context("sizing the file for the header")?;
         let cryptsetup = host
             .program(programs::CRYPTSETUP.name)
             .context("looking for the program cryptsetup")?;
@@ -129,7 +132,36 @@ fn judge(made: &Source, encryption: &Encryption) -> anyhow::Result<Segment> {
             segment.at
         );
     }
+    let keyslots = header.keyslots().map_err(anyhow::Error::msg)?;
+    judge_cost(&keyslots)?;
     Ok(segment)
+}
+
+/// Whether one passphrase opens it, and trying one costs what was asked for. cryptsetup takes less memory and fewer
+/// threads where the machine has less.
+fn judge_cost(keyslots: &[Keyslot]) -> anyhow::Result<()> {
+    let [slot] = keyslots else {
+        bail!("cryptsetup made {} keyslots, and not one", keyslots.len());
+    };
+    let within = |number: Option<u64>, least: u32, most: u32| {
+        number.is_some_and(|number| (u64::from(least)..=u64::from(most)).contains(&number))
+    };
+    let as_asked = slot.kdf == "argon2id"
+        && slot.key == cipher::KEY as u64
+        && within(slot.memory, LEAST_MEMORY_KIB, MEMORY_KIB)
+        && within(slot.passes, PASSES, PASSES)
+        && within(slot.lanes, 1, LANES);
+    if !as_asked {
+        let told = |number: Option<u64>| number.map_or("no".into(), |number| number.to_string());
+        bail!(
+            "cryptsetup made trying a passphrase cost something else than it was asked for ({}, {} KiB, {} passes, {} threads); write it on a machine with more memory, or without --home-encrypt",
+            slot.kdf,
+            told(slot.memory),
+            told(slot.passes),
+            told(slot.lanes)
+        );
+    }
+    Ok(())
 }
 
 /// A partition that becomes an encrypted one.
@@ -231,5 +263,45 @@ impl Place<'_> {
             },
             self.cancel,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_cost_that_was_asked_for_is_taken() {
+        let good = Keyslot {
+            key: 64,
+            kdf: "argon2id".into(),
+            passes: Some(4),
+            memory: Some(256 << 10),
+            lanes: Some(2),
+        };
+        let with = |change: fn(&mut Keyslot)| {
+            let mut slot = good.clone();
+            change(&mut slot);
+            judge_cost(&[slot])
+        };
+        assert!(with(|_| ()).is_ok());
+        assert!(with(|slot| slot.memory = Some(64 << 10)).is_ok());
+        for change in [
+            |slot: &mut Keyslot| slot.kdf = "pbkdf2".into(),
+            |slot: &mut Keyslot| slot.kdf = "argon2i".into(),
+            |slot: &mut Keyslot| slot.key = 32,
+            |slot: &mut Keyslot| slot.memory = None,
+            // More than a machine with 1 GiB opens; so little that guessing is cheap.
+            |slot: &mut Keyslot| slot.memory = Some(1 << 20),
+            |slot: &mut Keyslot| slot.memory = Some(32 << 10),
+            |slot: &mut Keyslot| slot.passes = Some(1),
+            |slot: &mut Keyslot| slot.passes = Some(400),
+            |slot: &mut Keyslot| slot.lanes = Some(16),
+        ] {
+            let why = with(change).unwrap_err().to_string();
+            assert!(why.contains("something else"), "{why}");
+        }
+        assert!(judge_cost(&[]).is_err());
+        assert!(judge_cost(&[good.clone(), good]).is_err());
     }
 }

@@ -3,15 +3,15 @@
 
 use std::ffi::OsString;
 
+use super::front::Front;
 use super::passphrase::Secret;
-use super::sticks::Front;
-use super::{plan, refused, usage, write_stick};
+use super::{fail, plan, usage, write_stick};
 use crate::disk::{System, shown};
 use crate::host::Host;
-use crate::livecd_iso_to_disk::words::CommandLine;
+use crate::livecd_iso_to_disk::words::{CommandLine, in_old_words};
 use crate::livecd_iso_to_disk::{self as classic, Job, NAME, No, Target};
 use crate::refusal::Refusal;
-use crate::report::Exit;
+use crate::report::{Exit, Failure, StickState};
 use crate::ui::{confirm, say, warn};
 
 /// `livecd-iso-to-disk`, with the words behind its name.
@@ -28,14 +28,21 @@ pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(
             target,
         } => (given, source, target),
     };
+    let refused = |refusal: Refusal| {
+        let failure = Failure {
+            exit: refusal.exit(),
+            message: in_old_words(&refusal.to_string()),
+            state: StickState::Untouched,
+        };
+        fail(failure, false)
+    };
     let mut job = Job::of(&given, &source, &target).map_err(|no| match no {
         No::Usage(why) => usage(why),
-        No::Refused(refusal) => refused(&refusal, false),
+        No::Refused(refusal) => refused(refusal),
     })?;
     for said in &job.said {
         warn(said);
     }
-    let refused = |refusal: Refusal| refused(&refusal, false);
     let target = Target::of(&target, job.format, &System::real()).map_err(refused)?;
     job.request.target.clone_from(&target.path);
     let secret = Secret::of(job.request.encrypt_home, job.passphrase_file.as_deref())
@@ -50,11 +57,16 @@ pub fn livecd_iso_to_disk(words: impl IntoIterator<Item = OsString>) -> Result<(
         }));
     }
     if job.force {
-        if let Some(size) = classic::home_on(&target).filter(|_| !job.delete_home) {
+        // Nobody is shown the plan.
+        for note in &plan.notes {
+            warn(&format!("note: {note}"));
+        }
+        if !job.delete_home
+            && let Some(home) = classic::home_on(&target).map_err(refused)?
+        {
             return Err(refused(Refusal::Target(format!(
-                "{} has a /home of {}, which --force does not delete; add --delete-home if it may be lost",
-                shown(&target.path),
-                size.binary()
+                "{} has {home}, which --force does not delete; add --delete-home if it may be lost",
+                shown(&target.path)
             ))));
         }
     } else {

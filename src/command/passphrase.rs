@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::sticks::Front;
+use super::front::Front;
 use super::{refused, usage};
 use crate::refusal::Refusal;
 use crate::report::Exit;

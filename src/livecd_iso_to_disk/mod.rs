@@ -20,12 +20,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 
-pub use target::{Target, home_on};
+pub use target::{Home, Target, home_on};
 
 use crate::boot::pause::{Pause, Timeout};
 use crate::published::Asked;
 use crate::refusal::Refusal;
-use crate::request::{FsKind, Request, Size, Wanted, mebibytes};
+use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
 use rows::{Fate, Name, ROWS, Row, Takes};
 use words::Given;
 
@@ -85,6 +85,10 @@ impl Job {
 
 /// What counts only together with other options.
 #[derive(Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are bools"
+)]
 struct Reading {
     overlay: Option<Wanted>,
     home: Option<Wanted>,
@@ -94,6 +98,8 @@ struct Reading {
     format_fs: Option<FsKind>,
     unencrypted: bool,
     crypted: bool,
+    timeout: bool,
+    no_menu: bool,
 }
 
 impl Reading {
@@ -121,13 +127,13 @@ impl Reading {
             Name::Force => job.force = true,
             Name::AllowDisk => job.request.allow_disk = Some(word.to_owned()),
             Name::DeleteHome => job.delete_home = true,
-            Name::Timeout => timeout(word, &mut job.request.pause)?,
+            Name::Timeout => {
+                timeout(word, &mut job.request.pause)?;
+                self.timeout = true;
+            }
             Name::TotalTimeout => job.request.pause.total = Some(tenths(option, word)?),
             Name::NoBootMsg => job.request.pause.no_message = true,
-            Name::NoMenu => {
-                job.request.pause.grub = Some(Timeout::AtOnce);
-                job.request.pause.isolinux = Some(Timeout::AtOnce);
-            }
+            Name::NoMenu => self.no_menu = true,
             Name::ExtraKernelArgs => {
                 let words = word.split_whitespace().map(Into::into);
                 job.request.extra_arguments.extend(words);
@@ -206,7 +212,28 @@ impl Reading {
                 job.say(option, "without --home-size-mb no /home is made");
             }
         }
+        if self.format_fs.is_some() && self.overlay.is_none() {
+            job.say(
+                "--format",
+                "its filesystem is the overlay's, and no overlay is made; add --overlay-size-mb",
+            );
+        }
+        if self.no_menu {
+            if self.timeout {
+                job.say("--timeout", "--nomenu counts more: nothing waits");
+            }
+            job.request.pause.grub = Some(Timeout::AtOnce);
+            job.request.pause.isolinux = Some(Timeout::AtOnce);
+        }
+        if job.delete_home && !job.force {
+            job.say(
+                "--delete-home",
+                "it counts together with --force; without, you are asked, and told what will be lost",
+            );
+        }
         job.request.encrypt_home = encrypted;
+        // What was an overlay of the old tool's stays one, whatever the image's default is.
+        job.request.persistence = self.overlay.map(|_| Persistence::Overlay);
         job.request.overlay = self.overlay.map(|wanted| Wanted {
             fs: wanted.fs.or(self.format_fs),
             ..wanted

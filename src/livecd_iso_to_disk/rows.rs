@@ -204,8 +204,8 @@ pub const ROWS: &[Row] = &[
         Perhaps("SIZE[,FSTYPE[,BLKSZ]]", is_format),
         Honoured,
         "Write over the whole disk, and everything on it is lost; needed for a disk, whose name may be that of a \
-         partition on it. A filesystem that livestick makes (btrfs, ext4, xfs) becomes the overlay's; a size or block \
-         size is of no use, for the image keeps its own partitions, and that is printed",
+         partition on it. A filesystem that livestick makes (btrfs, ext4, xfs) becomes the overlay's, where one is \
+         made; what of this is of no use (a size or block size, for the image keeps its own partitions) is printed",
     ),
     row(
         Name::Msdos,
@@ -284,8 +284,8 @@ pub const ROWS: &[Row] = &[
         &["--force"],
         Nothing,
         Honoured,
-        "Ask nothing. It deletes no /home that has a partition of its own: a stick of livestick's with one needs \
-         --delete-home beside it. A /home inside an overlay or a sprout is not seen",
+        "Ask nothing. It deletes no /home on a stick of livestick's, be it a partition or inside an overlay or a \
+         sprout: --delete-home has to be given too, also where it cannot be read whether there is one",
     ),
     row(
         Name::AllowDisk,
@@ -330,14 +330,14 @@ pub const ROWS: &[Row] = &[
         &["--nobootmsg"],
         Nothing,
         Honoured,
-        "isolinux shows no message before its menu; GRUB has none",
+        "isolinux shows no message before its menu; GRUB has none, and that is printed where the image has no isolinux",
     ),
     row(
         Name::NoMenu,
         &["--nomenu"],
         Nothing,
         Mapped,
-        "The menu starts its first entry at once",
+        "The menu starts its first entry at once, whatever --timeout says",
     ),
     row(
         Name::ExtraKernelArgs,
@@ -359,7 +359,7 @@ pub const ROWS: &[Row] = &[
         &["--overlayfs"],
         Perhaps("temp", is_temp),
         Mapped,
-        "Always so: every overlay is an overlayfs. With temp: no persistent overlay is made",
+        "Always so: every overlay is an overlayfs, never a sprout. With temp: no persistent overlay is made",
     ),
     row(
         Name::NoOverlay,
@@ -403,7 +403,8 @@ pub const ROWS: &[Row] = &[
         Word("FILE"),
         New,
         "Take the passphrase of the encrypted /home from this file, whose only line it is. The old tool asked on the \
-         terminal only",
+         terminal only. Where sudo's log_input is set, sudo records any passphrase that is typed under it or handed \
+         through it to the writer: use su or run0 there",
     ),
     row(
         Name::UnencryptedHome,
@@ -424,7 +425,8 @@ pub const ROWS: &[Row] = &[
         &["--delete-home"],
         Nothing,
         Honoured,
-        "Together with --format: the /home on the target may be lost. It has no meaning without",
+        "Together with --force: the /home on the target may be lost. Without --force the question tells what will be \
+         lost, and that this option counts for nothing is printed",
     ),
     row(
         Name::Swap,

@@ -168,6 +168,48 @@ fn a_home_is_never_left_unencrypted_by_an_option_that_is_not_there() {
 }
 
 #[test]
+fn an_overlay_of_old_never_becomes_a_sprout() {
+    let how = |line: &str| good(line).request.persistence;
+    assert_eq!(how("--overlay-size-mb 512 a b"), Some(Persistence::Overlay));
+    assert_eq!(
+        how("--overlayfs --overlay-size-mb 512 a b"),
+        Some(Persistence::Overlay)
+    );
+    assert_eq!(how("a b"), None);
+}
+
+#[test]
+fn what_counts_for_nothing_is_said() {
+    for (line, said) in [
+        (
+            "--format ext4 a b",
+            "--format: its filesystem is the overlay's",
+        ),
+        (
+            "--timeout 50 --nomenu a b",
+            "--timeout: --nomenu counts more",
+        ),
+        (
+            "--nomenu --timeout 50 a b",
+            "--timeout: --nomenu counts more",
+        ),
+        (
+            "--format --delete-home a b",
+            "--delete-home: it counts together",
+        ),
+        ("--unencrypted-home a b", "--unencrypted-home: without"),
+    ] {
+        let job = good(line);
+        assert!(
+            job.said.iter().any(|one| one.starts_with(said)),
+            "{line}: {:?}",
+            job.said
+        );
+    }
+    assert!(good("--force --delete-home a b").said.is_empty());
+}
+
+#[test]
 fn the_old_default_folder_is_taken() {
     assert!(job("--livedir LiveOS a b").is_ok());
     assert!(job("--livedir Other a b").is_err());

@@ -89,6 +89,26 @@ impl CommandLine {
     }
 }
 
+/// What refusals advise in words of `livestick write`, and the same in the old ones.
+const ADVICE: [(&str, &str); 7] = [
+    ("add --yes", "add --force"),
+    ("leave out --home-encrypt", "add --unencrypted-home"),
+    ("without --home-encrypt", "with --unencrypted-home"),
+    ("add --unmount, or unmount it yourself", "unmount it"),
+    ("say --checksum none", "add --noverify"),
+    ("say which is right with --checksum", "add --noverify"),
+    (
+        "say which with --checksum FILE",
+        "remove one, or add --noverify",
+    ),
+];
+
+/// A refusal with its advice in options that the old command line has.
+pub fn in_old_words(refusal: &str) -> String {
+    let told = |text: String, (new, old): &(&str, &str)| text.replace(new, old);
+    ADVICE.iter().fold(refusal.to_owned(), told)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +157,30 @@ mod tests {
                 panic!("{line}")
             };
             assert_eq!(given[0].word, word.map(OsString::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn advice_is_in_options_that_there_are() {
+        let mut sources = String::new();
+        for file in [
+            "ui/confirm",
+            "plan/target",
+            "plan/encryption",
+            "published/lookup",
+        ] {
+            let path = format!("{}/src/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+            sources += &std::fs::read_to_string(path).unwrap();
+        }
+        sources += include_str!("../apply/encrypted.rs");
+        for (new, old) in ADVICE {
+            let said = in_old_words(&format!("no; {new}"));
+            assert_eq!(said, format!("no; {old}"));
+            for option in said.split([' ', ',']).filter(|word| word.starts_with("--")) {
+                assert!(Row::spelled(option).is_some(), "{option}");
+            }
+            // Somebody does say it.
+            assert!(sources.contains(new), "{new}");
         }
     }
 

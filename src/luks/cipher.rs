@@ -20,30 +20,38 @@ pub const SECTOR: Bytes = Bytes(512);
 pub const KEY: usize = 64;
 const SECTOR_LEN: usize = 512;
 
-/// A key that everything in a partition is encrypted with. It is wiped from memory when it goes away, and has no
-/// debug form.
-pub struct Key(Zeroizing<[u8; KEY]>);
+/// A key that everything in a partition is encrypted with: the data's half and the tweak's. It stays in one place in
+/// memory, is wiped when it goes away, and has no debug form.
+pub struct Key(Box<Zeroizing<[[u8; KEY / 2]; 2]>>);
 
 impl Key {
     /// A new one, from the kernel's random numbers.
     pub fn random() -> std::io::Result<Key> {
-        let mut key = Zeroizing::new([0; KEY]);
+        let mut key = Key::zero();
+        let bytes = key.0.as_flattened_mut();
         let mut filled = 0;
         while filled < KEY {
-            filled +=
-                rustix::rand::getrandom(&mut key[filled..], rustix::rand::GetRandomFlags::empty())?;
+            let rest = &mut bytes[filled..];
+            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
         }
-        Ok(Key(key))
+        Ok(key)
     }
 
     /// One that is known.
-    pub fn known(bytes: [u8; KEY]) -> Key {
-        Key(Zeroizing::new(bytes))
+    pub fn known(bytes: &[u8; KEY]) -> Key {
+        let mut key = Key::zero();
+        key.0.as_flattened_mut().copy_from_slice(bytes);
+        key
+    }
+
+    /// Its place, to be filled there.
+    fn zero() -> Key {
+        Key(Box::new(Zeroizing::new([[0; KEY / 2]; 2])))
     }
 
     /// Its bytes, for the one who has to take them.
-    pub fn bytes(&self) -> &[u8; KEY] {
-        &self.0
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_flattened()
     }
 }
 
@@ -53,13 +61,11 @@ pub struct Cipher(Xts128<Aes256>);
 impl Cipher {
     /// With this key.
     pub fn new(key: &Key) -> Cipher {
-        let (data, tweak) = key.0.split_at(KEY / 2);
-        let half = |bytes: &[u8]| {
-            let mut half = Zeroizing::new([0_u8; KEY / 2]);
-            half.copy_from_slice(bytes);
-            Aes256::new(&(*half).into())
-        };
-        Cipher(Xts128::new(half(data), half(tweak)))
+        let [data, tweak] = &**key.0;
+        Cipher(Xts128::new(
+            Aes256::new(data.into()),
+            Aes256::new(tweak.into()),
+        ))
     }
 
     /// Encrypts whole sectors; `at` is the place of the first one in the data segment, and a multiple of [`SECTOR`].
@@ -106,7 +112,7 @@ mod tests {
         for (i, byte) in (0_u8..).zip(&mut bytes) {
             *byte = i.wrapping_mul(37);
         }
-        let cipher = Cipher::new(&Key::known(bytes));
+        let cipher = Cipher::new(&Key::known(&bytes));
         let plain: Vec<u8> = (0..1536_u32).map(|i| (i % 253) as u8).collect();
         for first in [0, 1, 255, 256, 0x1_0000_0001, u64::MAX / 512 - 2] {
             let at = Bytes(first * 512);

@@ -2,11 +2,11 @@
 //! The head of a LUKS2 partition: two copies of a binary header, each with its own JSON area and checksum.
 //!
 //! It is only read: cryptsetup makes it. What is read here is what can be judged without the passphrase: whether each
-//! copy is whole, whether they belong together, and where and how the data behind them is encrypted. Keyslots are not
-//! looked into.
+//! copy is whole, whether they belong together, where and how the data behind them is encrypted, and what trying a
+//! passphrase costs. What is in a keyslot's area is not looked into.
 //!
 //! Source: LUKS2 On-Disk Format Specification 1.1 (cryptsetup, docs/on-disk-format-luks2.pdf), section 2 (binary
-//! header, its two places, its checksum) and section 3 (JSON area: `segments`).
+//! header, its two places, its checksum) and section 3 (JSON area: `keyslots`, `segments`).
 
 pub mod cipher;
 
@@ -72,6 +72,21 @@ pub struct Segment {
     pub tweak: u64,
 }
 
+/// What opens a partition: a passphrase, and what trying one costs (3.2, `keyslots` and `kdf`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyslot {
+    /// Bytes of the key that it holds.
+    pub key: u64,
+    /// "argon2id", "pbkdf2", …
+    pub kdf: String,
+    /// argon2: passes over the memory.
+    pub passes: Option<u64>,
+    /// argon2: memory in KiB.
+    pub memory: Option<u64>,
+    /// argon2: threads.
+    pub lanes: Option<u64>,
+}
+
 /// Reads both copies.
 pub fn read(device: &dyn ReadAt) -> Copies {
     let first = header(device, Bytes::ZERO, Which::First);
@@ -123,6 +138,68 @@ impl Copies {
 }
 
 impl Header {
+    fn json(&self) -> Result<Value, String> {
+        serde_json::from_str(&self.json).map_err(|error| odd(&error))
+    }
+
+    /// What opens it: every keyslot that it lists.
+    pub fn keyslots(&self) -> Result<Vec<Keyslot>, String> {
+        #[derive(Deserialize)]
+        struct Said {
+            key_size: u64,
+            kdf: Kdf,
+        }
+        #[derive(Deserialize)]
+        struct Kdf {
+            #[serde(rename = "type")]
+            kind: String,
+            time: Option<u64>,
+            memory: Option<u64>,
+            cpus: Option<u64>,
+        }
+        let json = self.json()?;
+        let keyslots = json.get("keyslots").and_then(Value::as_object);
+        let keyslots = keyslots.ok_or("its JSON area tells of no keyslots")?;
+        // What holds no passphrase has none: that of a partition which is being encrypted anew (3.2.4).
+        let with_kdf = keyslots.values().filter(|said| said.get("kdf").is_some());
+        with_kdf
+            .map(|said| {
+                let Said { key_size, kdf } =
+                    Said::deserialize(said).map_err(|error| odd(&error))?;
+                Ok(Keyslot {
+                    key: key_size,
+                    kdf: kdf.kind,
+                    passes: kdf.time,
+                    memory: kdf.memory,
+                    lanes: kdf.cpus,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether it has what a partition of `len` bytes needs to be opened: a keyslot, and an encrypted segment inside
+    /// it; or what it lacks.
+    pub fn lacks(&self, len: Bytes) -> Option<String> {
+        let keyslots = match self.keyslots() {
+            Ok(keyslots) => keyslots,
+            Err(why) => return Some(why),
+        };
+        if keyslots.is_empty() {
+            return Some("it has no keyslot, so no passphrase opens it".into());
+        }
+        let json = self.json().unwrap_or_default();
+        let segments = json.get("segments").and_then(Value::as_object);
+        let inside = |segment: &Value| {
+            let text = |key| segment.get(key).and_then(Value::as_str).unwrap_or_default();
+            let at = text("offset").parse::<u64>();
+            text("type") == "crypt" && at.is_ok_and(|at| Bytes(at) < len)
+        };
+        if segments.is_none_or(|segments| !segments.values().any(inside)) {
+            return Some("it tells of no encrypted data inside the partition".into());
+        }
+        None
+    }
+
     /// What it says is encrypted, if that is one part to the end of the device; else why not.
     pub fn segment(&self) -> Result<Segment, String> {
         #[derive(Deserialize)]
@@ -135,14 +212,13 @@ impl Header {
             encryption: String,
             sector_size: u64,
         }
-        let odd = |error: serde_json::Error| format!("its JSON area is odd: {error}");
-        let json: Value = serde_json::from_str(&self.json).map_err(odd)?;
+        let json = self.json()?;
         let segments = json.get("segments").and_then(Value::as_object);
         let segments = segments.ok_or("its JSON area tells of no segments")?;
         let [said] = segments.values().collect::<Vec<_>>()[..] else {
             return Err(format!("it has {} segments", segments.len()));
         };
-        let said = Said::deserialize(said).map_err(odd)?;
+        let said = Said::deserialize(said).map_err(|error| odd(&error))?;
         if said.kind != "crypt" || said.size != "dynamic" {
             return Err(format!(
                 "its segment is '{}' of size '{}'",
@@ -160,6 +236,10 @@ impl Header {
             sector: Bytes(said.sector_size),
         })
     }
+}
+
+fn odd(error: &serde_json::Error) -> String {
+    format!("its JSON area is odd: {error}")
 }
 
 /// The header at `at`, if it is one.

@@ -65,6 +65,47 @@ fn both_copies_of_a_header_are_read() {
 }
 
 #[test]
+fn what_opens_it_is_told_and_what_it_lacks() {
+    let bytes = made();
+    let copies = read(&bytes);
+    let header = copies.best().unwrap();
+    let keyslots = header.keyslots().unwrap();
+    let [slot] = keyslots.as_slice() else {
+        panic!("{keyslots:?}")
+    };
+    assert_eq!((slot.kdf.as_str(), slot.key), ("pbkdf2", 64));
+    assert_eq!((slot.passes, slot.memory), (None, None));
+    assert_eq!(header.lacks(Bytes::mib(20)), None);
+    assert!(
+        header
+            .lacks(Bytes::mib(16))
+            .unwrap()
+            .contains("no encrypted data")
+    );
+    let with = |place: &str, value: Value| {
+        let mut json: Value = serde_json::from_str(&header.json).unwrap();
+        *json.pointer_mut(place).unwrap() = value;
+        Header {
+            json: json.to_string(),
+            ..header.clone()
+        }
+    };
+    for (place, value, why) in [
+        ("/keyslots", "{}", "no keyslot,"),
+        ("/keyslots", "7", "no keyslots"),
+        ("/keyslots/0/kdf", "7", "odd"),
+        ("/segments", "{}", "no encrypted data"),
+        ("/segments", "[]", "no encrypted data"),
+        ("/segments/0/type", "\"linear\"", "no encrypted data"),
+        ("/segments/0/offset", "\"-1\"", "no encrypted data"),
+    ] {
+        let changed = with(place, serde_json::from_str(value).unwrap());
+        let lacks = changed.lacks(Bytes::mib(20)).unwrap_or_default();
+        assert!(lacks.contains(why), "{why}: {lacks}");
+    }
+}
+
+#[test]
 fn one_bad_copy_is_named_and_the_other_counts() {
     for (at, name, other) in [
         (5000, "first", "second"),
@@ -136,7 +177,8 @@ proptest! {
     #[test]
     fn no_json_is_a_panic(json in "\\PC{0,200}", number in any::<i128>()) {
         let header = |json: String| Header { size: Bytes(0x4000), sequence: 1, uuid: UUID.into(), json };
-        prop_assert!(header(json).segment().is_err());
+        prop_assert!(header(json.clone()).segment().is_err());
+        prop_assert!(header(json).lacks(Bytes::mib(20)).is_some());
         let json = format!(r#"{{"segments":{{"0":{{"type":"crypt","offset":"{number}","size":"dynamic","iv_tweak":"0","encryption":"x","sector_size":512}}}}}}"#);
         prop_assert_eq!(header(json).segment().is_ok(), u64::try_from(number).is_ok());
     }

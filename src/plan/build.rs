@@ -130,6 +130,7 @@ impl Planner<'_> {
             arguments.extend(sprout.arguments());
         }
         let boot = self.boot(&mut draft, arguments, sprout.as_ref())?;
+        notes.extend(self.pause_note());
         let mut patches = draft.patches().map_err(|error| self.damaged(&error))?;
         let mut media_sum = None;
         if boot.media_check == MediaCheck::Reimplanted {

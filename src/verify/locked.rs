@@ -2,7 +2,8 @@
 //! An encrypted partition behind the image: its header is looked at, and nothing more is claimed.
 //!
 //! What is inside cannot be told from random bytes without the passphrase, which is not asked for. The header can:
-//! there are two copies of it, each with a checksum of its own.
+//! there are two copies of it, each with a checksum of its own, and a keyslot and encrypted data have to be in it.
+//! So a header can be broken, but that it is good proves nothing of the partition.
 
 use crate::chain::{Holds, Link};
 use crate::luks;
@@ -72,7 +73,7 @@ pub fn check(subject: &Subject, part: &Locked) -> Link {
         name: part.purpose.clone(),
         holds,
         result,
-        how: "both copies of its LUKS2 header were read; what is inside cannot be checked without the passphrase"
+        how: "only its LUKS2 header was read, both copies; what is inside cannot be checked without the passphrase"
             .into(),
     }
     };
@@ -84,6 +85,16 @@ pub fn check(subject: &Subject, part: &Locked) -> Link {
             None => link(Holds::Broken, format!("{what}: {fault}")),
         };
     }
+    let lacks = copies
+        .best()
+        .and_then(|header| header.lacks(part.extent.len));
+    if let Some(why) = lacks {
+        let why = why.escape_debug();
+        return link(
+            Holds::Broken,
+            format!("{what}: its header is whole, but {why}"),
+        );
+    }
     let now = copies.best().map(|header| header.uuid.clone());
     let other = match (&part.uuid, now) {
         (Some(recorded), Some(now)) if *recorded != now => {
@@ -91,8 +102,9 @@ pub fn check(subject: &Subject, part: &Locked) -> Link {
         }
         _ => String::new(),
     };
+    // A header is a small part of a partition: that it is good proves nothing of the rest.
     link(
-        Holds::Proven,
-        format!("{what}{other}: both copies of its header are good"),
+        Holds::NotClaimed,
+        format!("{what}{other}: header good, content not looked at"),
     )
 }

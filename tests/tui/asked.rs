@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::errands::{flip, with_stick};
-use crate::support::device::Loop;
+use crate::errands::{OnDisk, flip, with_stick};
 use crate::support::program::{command, root, text};
 use crate::terminal::{Terminal, livestick};
 
@@ -22,12 +21,17 @@ fn ctrl_c_at_a_question_ends_a_repair() {
     let stick = dir.path().join("stick.img");
     let before = fs::read(&stick).unwrap();
     let report = dir.path().join("report.json");
-    for (how, json) in [("\x03", false), ("\x03", true), ("TERM", false)] {
+    for (how, json) in [
+        ("\x03", false),
+        ("\x03", true),
+        ("TERM", false),
+        ("QUIT", false),
+    ] {
         let args = ["repair", "stick.img", "live.iso", "--report", text(&report)];
         let more: &[&str] = if json { &["--json"] } else { &[] };
         let mut terminal = asked(dir.path(), &[&args, more].concat());
-        if how == "TERM" {
-            terminal.signal("TERM");
+        if how.len() > 1 {
+            terminal.signal(how);
         } else {
             terminal.press(how);
         }
@@ -49,17 +53,14 @@ fn ctrl_c_at_a_question_ends_a_probe() {
     if !root() {
         return;
     }
-    let dir = with_stick();
-    let stick = dir.path().join("stick.img");
-    let before = fs::read(&stick).unwrap();
-    let disk = Loop::direct(&stick);
-    let node = text(&disk.node);
+    let on = OnDisk::new();
+    let (node, before) = (on.node(), on.bytes());
     for more in [&[][..], &["--full"]] {
         let args = [&["probe", node, "--allow-disk", node], more].concat();
-        let mut terminal = asked(dir.path(), &args);
+        let mut terminal = asked(on.dir.path(), &args);
         terminal.press("\x03");
         assert_eq!(terminal.end().exit_code(), 130);
-        assert!(fs::read(&stick).unwrap() == before);
+        assert!(on.bytes() == before);
     }
 }
 
@@ -70,11 +71,10 @@ fn a_stick_that_was_written_anew_meanwhile_is_not_repaired() {
     }
     let dir = with_stick();
     flip(dir.path());
-    let stick = dir.path().join("stick.img");
-    let disk = Loop::direct(&stick);
-    let node = text(&disk.node);
+    let on = OnDisk::over(dir);
+    let node = on.node();
     let args = ["repair", node, "live.iso", "--allow-disk", node];
-    let mut terminal = asked(dir.path(), &args);
+    let mut terminal = asked(on.dir.path(), &args);
     // The same disk, the same image, but another stick by now.
     let anew = ["write", "live.iso", node, "--allow-disk", node, "--yes"];
     // Written in the same second it would be the same stick but for this.
@@ -83,14 +83,13 @@ fn a_stick_that_was_written_anew_meanwhile_is_not_repaired() {
     let written = write
         .args(anew)
         .args(other)
-        .current_dir(dir.path())
+        .current_dir(on.dir.path())
         .output()
         .unwrap();
     assert!(written.status.success(), "{written:?}");
-    let before = fs::read(&stick).unwrap();
-    let name = disk.node.file_name().unwrap().to_str().unwrap();
-    terminal.press(&format!("{name}\r"));
+    let before = on.bytes();
+    terminal.press(&format!("{}\r", on.name()));
     assert_eq!(terminal.end().exit_code(), 3);
     terminal.see("start again");
-    assert!(fs::read(&stick).unwrap() == before);
+    assert!(on.bytes() == before);
 }

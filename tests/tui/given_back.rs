@@ -46,7 +46,7 @@ fn a_panic_gives_the_terminal_back() {
 
 #[test]
 fn signals_end_it_and_give_the_terminal_back() {
-    for signal in ["TERM", "HUP", "INT"] {
+    for signal in ["TERM", "HUP", "INT", "QUIT"] {
         let dir = lab();
         let mut terminal = Terminal::start(livestick(dir.path(), &[]), 80, 24);
         to_the_sizes(&mut terminal);

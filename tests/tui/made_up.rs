@@ -77,6 +77,7 @@ pub fn image() -> ImageFacts {
         table: table(),
         memory: Memory::Possible(vec![FsKind::Btrfs, FsKind::Ext4, FsKind::Xfs]),
         seed: Ok(Seed::Made(Bytes(1 << 30))),
+        unlocking: Ok(()),
         lines: pairs(include_str!("../fixtures/tui/inspect.txt")),
     }
 }

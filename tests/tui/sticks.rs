@@ -6,9 +6,8 @@ use std::fs;
 use std::process::Command;
 
 use crate::driven::{ESCAPE, lab};
-use crate::errands::with_stick;
-use crate::support::device::Loop;
-use crate::support::program::{root, text};
+use crate::errands::OnDisk;
+use crate::support::program::root;
 use crate::terminal::{Terminal, livestick};
 
 #[test]
@@ -57,20 +56,17 @@ fn a_disk_is_verified_and_probed_by_keys() {
     if !root() {
         return;
     }
-    let dir = with_stick();
-    let stick = dir.path().join("stick.img");
-    let before = fs::read(&stick).unwrap();
-    let disk = Loop::direct(&stick);
-    let node = text(&disk.node);
-    let mut terminal = Terminal::start(livestick(dir.path(), &["tui", "live.iso", node]), 100, 40);
-    let name = disk.node.file_name().unwrap().to_str().unwrap();
+    let on = OnDisk::new();
+    let (node, name, before) = (on.node(), on.name(), on.bytes());
+    let program = livestick(on.dir.path(), &["tui", "live.iso", node]);
+    let mut terminal = Terminal::start(program, 100, 40);
     terminal.see("[2 Stick]");
     // Nothing is pressed that writes before it is certain which disk that is for.
     let (cursor, job) = (format!("▸ {name} "), format!("Probe: {node},"));
     terminal.see(&cursor);
     terminal.press_and_see("v", "[6 Report]");
     terminal.see("chain");
-    assert!(fs::read(&stick).unwrap() == before);
+    assert!(on.bytes() == before);
     terminal.press_and_see("w", "[2 Stick]");
     // The quick probe leaves everything as it was.
     terminal.see(&cursor);
@@ -80,7 +76,7 @@ fn a_disk_is_verified_and_probed_by_keys() {
     terminal.see(&job);
     terminal.press(&format!("{}\r", word(&terminal)));
     terminal.see("It has the size it claims");
-    assert!(fs::read(&stick).unwrap() == before);
+    assert!(on.bytes() == before);
     terminal.press_and_see("w", "[2 Stick]");
     // The other one takes everything, and says so before; no is a no.
     for yes in [false, true] {
@@ -89,7 +85,7 @@ fn a_disk_is_verified_and_probed_by_keys() {
         terminal.press(&format!("{node}\r"));
         terminal.see("All data on it will be lost");
         terminal.see(&job);
-        assert!(fs::read(&stick).unwrap() == before);
+        assert!(on.bytes() == before);
         if yes {
             terminal.press(&format!("{}\r", word(&terminal)));
             terminal.see("It has the size it claims");
@@ -97,11 +93,11 @@ fn a_disk_is_verified_and_probed_by_keys() {
             terminal.press(ESCAPE);
             terminal.see("stopped before anything was written");
             terminal.see("[2 Stick]");
-            assert!(fs::read(&stick).unwrap() == before);
+            assert!(on.bytes() == before);
         }
     }
     terminal.press("q");
     assert_eq!(terminal.end().exit_code(), 0);
-    let after = fs::read(&stick).unwrap();
+    let after = on.bytes();
     assert!(after != before && after[..MIB].iter().all(|byte| *byte == 0));
 }

@@ -3,6 +3,7 @@
 
 use super::Planner;
 use crate::boot::Arguments;
+use crate::boot::pause::Pause;
 use crate::image::boot_file::{Config, Loader};
 use crate::image::initrd::LiveScript;
 use crate::image::isomd5;
@@ -20,7 +21,7 @@ impl Planner<'_> {
         sprout: Option<&Sprout>,
     ) -> Result<BootPlan, Refusal> {
         let Planner { request, image, .. } = *self;
-        self.pause()?;
+        let pause = self.pause()?;
         let extra = request.extra_arguments.clone();
         let root = sprout.map(Sprout::root_argument);
         let mut moved = Vec::new();
@@ -37,7 +38,7 @@ impl Planner<'_> {
         } else {
             Vec::new()
         };
-        let files = if arguments.is_empty() && extra.is_empty() && request.pause.is_none() {
+        let files = if arguments.is_empty() && extra.is_empty() && pause.is_none() {
             Vec::new()
         } else {
             let wanted = Arguments {
@@ -47,7 +48,7 @@ impl Planner<'_> {
                 replace_root: root.clone(),
                 initrd: initrd.clone(),
             };
-            edit(image, draft, &wanted, &request.pause, moved)?
+            edit(image, draft, &wanted, &pause, moved)?
         };
         let mut firmware = Vec::new();
         if image.table.boots_bios() {
@@ -61,7 +62,7 @@ impl Planner<'_> {
             arguments,
             extra,
             live,
-            pause: request.pause,
+            pause,
             root,
             initrd,
             files,
@@ -86,17 +87,34 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether some menu can wait as it shall.
-    pub(super) fn pause(&self) -> Result<(), Refusal> {
-        let isolinux = |config: &Config| config.is_read() && config.loader == Loader::Isolinux;
-        if self.request.pause.total.is_some() && !self.image.configs.iter().any(isolinux) {
+    /// How the menus wait: as asked for, as far as there are menus that can.
+    fn pause(&self) -> Result<Pause, Refusal> {
+        let pause = self.request.pause;
+        if pause.total.is_some() && !self.has_isolinux() {
             return Err(Refusal::Impossible {
                 what: "a total timeout",
                 why: "GRUB has no such thing, and the image has no isolinux menu".into(),
                 instead: "leave it out".into(),
             });
         }
-        Ok(())
+        Ok(Pause {
+            no_message: pause.no_message && self.has_isolinux(),
+            ..pause
+        })
+    }
+
+    /// What of that needs no doing, for people.
+    pub(super) fn pause_note(&self) -> Option<String> {
+        let idle = self.request.pause.no_message && !self.has_isolinux();
+        idle.then(|| {
+            "no message is shown before a menu: GRUB has none, and the image has no isolinux menu"
+                .into()
+        })
+    }
+
+    fn has_isolinux(&self) -> bool {
+        let isolinux = |config: &Config| config.is_read() && config.loader == Loader::Isolinux;
+        self.image.configs.iter().any(isolinux)
     }
 
     /// Adds the isomd5sum of the medium as written to the patches.

@@ -3,15 +3,15 @@
 //! [`lay_out`], the planner's own arithmetic.
 
 use super::keys::{Cmd, Field};
-use super::known::{ImageFacts, Memory, Seed};
+use super::known::{ImageFacts, Seed};
+use super::room::Room;
 use super::sticks::Target;
 use crate::plan::encryption;
 use crate::plan::layout::Purpose;
 use crate::plan::layout::{Ask, LayoutError, Slot, lay_out};
-use crate::plan::record::PlannedRecord;
 use crate::request::{FsKind, Persistence, Request, Size, Wanted};
 use crate::sprout::room::{SMALLEST_SEED, SMALLEST_SPROUT};
-use crate::table::{GRAIN, Space};
+use crate::table::GRAIN;
 use crate::units::{Bytes, GIB};
 
 /// What a preset is called.
@@ -77,65 +77,6 @@ pub struct Amounts {
     pub arguments: Field,
     /// A size that is being typed.
     pub typed: Option<Field>,
-}
-
-/// What the sizes are judged against.
-#[derive(Clone, Debug)]
-pub struct Room {
-    /// Filesystems that the image can mount, the best first.
-    pub mountable: Vec<FsKind>,
-    /// Where partitions can be.
-    pub space: Result<Space, String>,
-    /// What a sprout would grow from, and where partitions can be then.
-    pub sprout: Result<(Seed, Space), String>,
-}
-
-impl Room {
-    /// That of an image on a target.
-    pub fn of(image: &ImageFacts, target: &Target) -> Room {
-        let mountable = match &image.memory {
-            Memory::Possible(kinds) => kinds.clone(),
-            _ => Vec::new(),
-        };
-        let space = |count| {
-            PlannedRecord::and_space(image.size, &image.table, target.size, count)
-                .map(|(_, space)| space)
-        };
-        // An MBR may have a place for one partition and not for two.
-        let space = space(2)
-            .or_else(|_| space(1))
-            .map_err(|error| error.to_string());
-        let sprout = image.seed.clone().and_then(|seed| {
-            let (count, and_space): (_, fn(_, &_, _, _) -> _) = match seed {
-                Seed::Within => (2, PlannedRecord::and_space_with),
-                Seed::Made(_) => (3, PlannedRecord::and_space),
-            };
-            let space = |count| {
-                and_space(image.size, &image.table, target.size, count).map(|(_, space)| space)
-            };
-            let space = space(count).or_else(|_| space(count - 1));
-            space
-                .map(|space| (seed, space))
-                .map_err(|error| error.to_string())
-        });
-        Room {
-            mountable,
-            space,
-            sprout,
-        }
-    }
-
-    /// How much there is for partitions, behind the image and the record.
-    pub fn free(&self) -> Bytes {
-        self.space
-            .as_ref()
-            .map_or(Bytes::ZERO, |space| space.to - space.from)
-    }
-
-    fn smallest(&self, fs: Option<FsKind>) -> Bytes {
-        fs.or(self.mountable.first().copied())
-            .map_or(GRAIN, FsKind::smallest)
-    }
 }
 
 /// What fits, in words or in places.
@@ -210,15 +151,6 @@ impl Amounts {
         }
     }
 
-    /// Where partitions can be, for what is wanted.
-    fn space<'a>(&self, room: &'a Room) -> Result<&'a Space, &'a String> {
-        if self.grows() {
-            room.sprout.as_ref().map(|(_, space)| space)
-        } else {
-            room.space.as_ref()
-        }
-    }
-
     /// Below this `what` is of no use.
     fn smallest(&self, what: Purpose, room: &Room) -> Bytes {
         let header = match what {
@@ -229,13 +161,32 @@ impl Amounts {
         room.smallest(self.part(what).fs) + header
     }
 
+    /// Whether what is encrypted could be opened at boot, or why not: as the plan would say it.
+    fn unlockable(&self, room: &Room) -> Result<(), String> {
+        if !self.encrypted || self.home.size.is_none() {
+            return Ok(());
+        }
+        room.encryption.clone()?;
+        let why = "what asks for the passphrase at boot lies in an overlay";
+        if self.grows() {
+            return Err(format!(
+                "{why}, and a sprout has none: choose another filesystem for it, or do not encrypt /home"
+            ));
+        }
+        if self.overlay.size.is_none() {
+            return Err(format!("{why}: give it a size, or do not encrypt /home"));
+        }
+        Ok(())
+    }
+
     /// Where the partitions would be.
     pub fn layout(&self, room: &Room) -> Layout {
         let asks = self.asks(room);
         if asks.is_empty() {
             return Ok(Vec::new());
         }
-        let space = self.space(room).map_err(Clone::clone)?;
+        self.unlockable(room)?;
+        let space = room.space(self.grows(), asks.len())?;
         lay_out(space, &asks).map_err(|error| error.to_string())
     }
 
@@ -260,7 +211,8 @@ impl Amounts {
         let mut more = self.clone();
         // What no medium has: the refusal says what would have been possible.
         more.part_mut(what).size = Some(Size::Fixed(Bytes(u64::MAX >> 8)));
-        let refused = lay_out(more.space(room).ok()?, &more.asks(room)).err()?;
+        let asks = more.asks(room);
+        let refused = lay_out(room.space(more.grows(), asks.len()).ok()?, &asks).err()?;
         let LayoutError::DoesNotFit { largest, .. } = refused else {
             return None;
         };
@@ -305,6 +257,7 @@ impl Amounts {
             let part = self.part_mut(what);
             part.fs = part.fs.filter(|fs| room.mountable.contains(fs));
         }
+        self.encrypted &= room.encryption.is_ok();
         self.sprout = match &room.sprout {
             Err(_) => false,
             // No byte of the root is stored twice.
@@ -366,6 +319,9 @@ impl Amounts {
                 self.next_fs(what, cmd == Cmd::Right, room);
             }
             (Place::Encrypted, Cmd::Left | Cmd::Right | Cmd::Char(' ')) if possible => {
+                if !self.encrypted {
+                    room.encryption.clone()?;
+                }
                 self.encrypted = !self.encrypted;
             }
             (Place::Size(what), cmd) if possible => return self.resize(what, cmd, room),

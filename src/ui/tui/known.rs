@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::disk::standing::{Reason, Standing};
 use crate::host::Host;
 use crate::image::Image;
-use crate::plan::sprout;
+use crate::plan::{encryption, sprout};
 use crate::published::Published;
 use crate::refusal::Refusal;
 use crate::request::{FsKind, Size};
@@ -75,7 +75,15 @@ impl Seed {
             };
             Ok(Seed::Made(room))
         };
-        seed().map_err(|refusal: Refusal| refusal.to_string())
+        seed().map_err(reason)
+    }
+}
+
+/// Why not, without the options of the command line that would help there.
+fn reason(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Impossible { why, .. } => why,
+        other => other.to_string(),
     }
 }
 
@@ -96,6 +104,8 @@ pub struct ImageFacts {
     pub memory: Memory,
     /// What a sprout can grow from, or why none can.
     pub seed: Result<Seed, String>,
+    /// Whether a `/home` can be encrypted, with an overlay beside it; or why not.
+    pub unlocking: Result<(), String>,
     /// The lines of `livestick inspect`: a name, which may be empty, and a text.
     pub lines: Vec<(String, String)>,
 }
@@ -135,6 +145,8 @@ impl ImageFacts {
             table: image.table.clone(),
             memory,
             seed: Seed::of(image, host),
+            unlocking: encryption::possible(image, true, false, host)
+                .map_err(|refusal| format!("/home cannot be encrypted: {}", reason(refusal))),
             lines: pairs(&facts::image(image)),
         }
     }

@@ -25,6 +25,7 @@ pub mod job;
 pub mod keys;
 pub mod known;
 pub mod review;
+pub mod room;
 pub mod screens;
 mod session;
 pub mod state;

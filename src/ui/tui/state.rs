@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::amounts::{Amounts, Room};
+use super::amounts::Amounts;
 use super::browser::{self, Browser};
 use super::ended::{self, Ended};
 use super::errand::{Errand, Question, heading};
@@ -15,6 +15,7 @@ use super::job::{self, Job, Origin, Outcome};
 use super::keys::Cmd;
 use super::known::{Compared, ImageFacts, Memory};
 use super::review::{self, Review};
+use super::room::Room;
 use super::sticks::{self, Sticks, Target};
 use super::work::{Message, Task};
 use crate::disk::shown;
@@ -319,6 +320,11 @@ impl State {
                 self.screen = Screen::Stick;
             }
             Ok(false) if cmd == Cmd::Enter => {
+                // The plan would say the same, in words of the command line.
+                if let Err(why) = self.amounts.layout(&room) {
+                    self.notice = Some(why);
+                    return;
+                }
                 self.plans += 1;
                 self.planning = Some(self.plans);
                 tasks.push(Task::Plan {

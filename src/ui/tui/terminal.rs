@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The terminal: taken, and always given back. At the normal end, before the message of a panic, on SIGTERM and
-//! SIGHUP, while the program is stopped, and while somebody else asks for a password.
+//! The terminal: taken, and always given back. At the normal end, before the message of a panic, on SIGTERM,
+//! SIGHUP and SIGQUIT, while the program is stopped, and while somebody else asks for a password.
 //!
 //! While it is taken, standard error leads to the log: nothing writes across the screen.
 
@@ -22,7 +22,7 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::crossterm::{cursor, execute};
 use rustix::event::{PollFd, PollFlags, poll};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 /// Whether the terminal is taken at present, for the panic hook and for giving it back once only.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -38,7 +38,7 @@ static PATH: OnceLock<PathBuf> = OnceLock::new();
 /// The signals that matter, as flags.
 #[derive(Debug)]
 pub struct Signals {
-    /// SIGTERM or SIGHUP came.
+    /// SIGTERM, SIGHUP or SIGQUIT came.
     pub leave: Arc<AtomicBool>,
     /// SIGINT came: from outside, or by Ctrl-C while the terminal is somebody else's.
     pub interrupt: Arc<AtomicBool>,
@@ -60,6 +60,7 @@ impl Signals {
         for (signal, flag) in [
             (SIGTERM, &signals.leave),
             (SIGHUP, &signals.leave),
+            (SIGQUIT, &signals.leave),
             (SIGINT, &signals.interrupt),
             (SIGTSTP, &signals.stop),
             (SIGCONT, &signals.went_on),

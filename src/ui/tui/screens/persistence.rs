@@ -9,9 +9,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
-use super::super::amounts::{Amounts, Layout, PLACES, PRESETS, Place, Room};
+use super::super::amounts::{Amounts, Layout, PLACES, PRESETS, Place};
 use super::super::glyphs::Look;
 use super::super::known::{ImageFacts, Memory, Seed};
+use super::super::room::Room;
 use super::super::state::State;
 use super::super::sticks::Target;
 use super::text::{end_of, start_of, wrap};
@@ -115,23 +116,26 @@ fn fields(
                 amounts
                     .preset
                     .and_then(|preset| PRESETS.get(preset))
-                    .map_or("sizes as below".into(), |name| (*name).to_owned()),
+                    .map_or("sizes as below".into(), |name| {
+                        name.replace("overlay", amounts.label(Purpose::Overlay))
+                    }),
             ),
             Place::Size(what) => (amounts.label(*what), size_of(amounts, *what, room, layout)),
             Place::Fs(what) => ("  filesystem", filesystem(amounts, *what, room)),
             Place::Encrypted => (
                 "  encrypted",
-                if amounts.encrypted {
-                    "yes, with a passphrase (LUKS2)".into()
-                } else {
-                    "no".into()
+                match (amounts.encrypted, amounts.home.size) {
+                    (true, Some(_)) => "yes, with a passphrase (LUKS2)".into(),
+                    (true, None) => "yes, once /home has a size".into(),
+                    (false, _) => "no".into(),
                 },
             ),
             Place::Arguments => ("arguments", amounts.arguments.text.clone()),
         };
         let idle = !possible && *place != Place::Arguments
             || matches!(place, Place::Fs(what) if amounts.part(*what).size.is_none())
-            || *place == Place::Encrypted && amounts.home.size.is_none();
+            || *place == Place::Encrypted
+                && (amounts.home.size.is_none() || room.encryption.is_err());
         let mark = if here { look.cursor() } else { "  " };
         let mut spans = vec![
             Span::raw(mark.to_owned()),
@@ -206,7 +210,7 @@ fn verdict(
     look: Look,
 ) -> Vec<Line<'static>> {
     let say = |text: &str, style: Style| -> Vec<Line<'static>> {
-        let lines = wrap(text, width.saturating_sub(2), 0).into_iter().take(3);
+        let lines = wrap(text, width.saturating_sub(2), 0).into_iter().take(4);
         lines
             .map(|line| Line::styled(format!("  {line}"), style))
             .collect()
@@ -223,6 +227,9 @@ fn verdict(
     }
     if let Err(why) = layout {
         return say(why, look.danger());
+    }
+    if let (Place::Encrypted, Err(why)) = (state.amounts.place(), &room.encryption) {
+        return say(why, look.faint());
     }
     let (Place::Size(what) | Place::Fs(what)) = state.amounts.place() else {
         return say(
@@ -269,7 +276,7 @@ fn picture(
     let grown = len(Purpose::Sprout);
     let overlay = len(Purpose::Overlay) + len(Purpose::Seed) + grown;
     let home = len(Purpose::Home);
-    let before = room.space.as_ref().map_or(image.size, |space| space.from);
+    let before = room.start().unwrap_or(image.size);
     let parts = [
         ("image", before.min(target.size)),
         (

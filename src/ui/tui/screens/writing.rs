@@ -11,7 +11,8 @@ use ratatui::widgets::{Paragraph, Widget};
 
 use super::super::errand::{Question, heading};
 use super::super::glyphs::Look;
-use super::super::job::{Job, Progress};
+use super::super::job::{Job, Origin, Progress};
+use super::super::review::Review;
 use super::text::{fit_right, start_of, wrap};
 use super::{Key, boxed, panel, row, typed};
 use crate::disk::shown;
@@ -134,8 +135,16 @@ fn numbers(job: &Job, now: Instant, width: usize) -> String {
     text
 }
 
+/// Whether a filesystem is being made of which little is written. Of an encrypted one everything is.
 fn is_format(job: &Job) -> bool {
-    matches!(job.work(), Some(Work::Format { .. }))
+    let Some(Work::Format { partition }) = job.work() else {
+        return false;
+    };
+    let encrypted = |review: &Review| {
+        let filesystem = review.plan.filesystems.get(partition);
+        filesystem.is_some_and(|filesystem| filesystem.encryption.is_some())
+    };
+    !matches!(&job.origin, Origin::Review(review) if encrypted(review))
 }
 
 /// The steps. Where there is no room for all, those at the end: from the one on that shows the one at work and the next.

@@ -5,16 +5,15 @@
 // clippy.toml's leave for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod refused;
+#[path = "../support/mod.rs"]
 mod support;
+mod typed;
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Output;
-use std::time::{Duration, Instant};
 
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::Value;
 use support::device::Loop;
 use support::lab::{iso, livestick, scratch};
@@ -24,6 +23,18 @@ use tempfile::TempDir;
 const SECRET: &str = "Correct-Horse 9 ß";
 /// Everything that opening it takes.
 const ABLE: [&str; 2] = ["--cryptsetup", "generator program library module"];
+
+/// What a write with a small overlay and a small home takes.
+const SIZES: [&str; 8] = [
+    "--overlay-size-mb",
+    "48",
+    "--overlay-fs",
+    "ext4",
+    "--home-size-mb",
+    "40",
+    "--home-fs",
+    "ext4",
+];
 
 /// A stick with an encrypted home, and where that is.
 struct Stick {
@@ -246,9 +257,11 @@ fn others_open_decrypt_and_check_what_an_ordinary_user_made() {
     let (code, home) = verified(&stick);
     assert_eq!(
         (code, &home["holds"]),
-        (Some(0), &"proven".into()),
+        (Some(0), &"not-claimed".into()),
         "{home}"
     );
+    let result = home["result"].as_str().unwrap();
+    assert!(result.ends_with("header good, content not looked at"));
     assert!(
         home["how"]
             .as_str()
@@ -284,6 +297,40 @@ fn others_open_decrypt_and_check_what_an_ordinary_user_made() {
         );
         flip(&stick, at);
     }
+}
+
+#[test]
+fn a_header_that_is_another_or_opens_with_nothing_is_never_proven() {
+    let stick = write("ext4", 40, Who::File);
+    let home = stick.partition("home");
+    let start = stick.planned("home")["extent"]["at"].as_u64().unwrap();
+    let put_back = || {
+        let bytes = fs::read(&home).unwrap();
+        let file = OpenOptions::new().write(true).open(stick.path("stick.img"));
+        file.unwrap().write_all_at(&bytes, start).unwrap();
+    };
+    let cryptsetup = |words: &[&str]| {
+        let all = [words, &["--batch-mode", "--disable-locks", text(&home)]].concat();
+        run("cryptsetup", &all)
+    };
+    let other = "11111111-2222-4333-8444-555555555555";
+    cryptsetup(&["luksUUID", "--uuid", other]);
+    put_back();
+    let (code, link) = verified(&stick);
+    assert_eq!((code, &link["holds"]), (Some(0), &"not-claimed".into()));
+    let result = link["result"].as_str().unwrap();
+    assert!(
+        result.contains(&format!("made anew since (UUID {other})")),
+        "{result}"
+    );
+    cryptsetup(&["luksErase"]);
+    put_back();
+    let (code, link) = verified(&stick);
+    assert_eq!((code, &link["holds"]), (Some(6), &"broken".into()));
+    assert!(
+        link["result"].as_str().unwrap().contains("no keyslot"),
+        "{link}"
+    );
 }
 
 #[test]
@@ -379,241 +426,4 @@ fn no_process_is_told_it_in_its_arguments_and_nothing_is_printed() {
         assert!(!text.contains("Horse"), "{text}");
     }
     assert!(said.contains("encrypted (LUKS2)"), "{said}");
-}
-
-/// Runs a write with these options, without a terminal; nothing may be made.
-fn refused(image: &Path, options: &[&str]) -> Output {
-    let dir = TempDir::new_in(scratch()).unwrap();
-    let stick = dir.path().join("stick.img");
-    let out = command("setsid")
-        .arg("--wait")
-        .arg(env!("CARGO_BIN_EXE_livestick"))
-        .args([
-            "write",
-            text(image),
-            text(&stick),
-            "--size",
-            "256MiB",
-            "--yes",
-        ])
-        .args(options)
-        .output()
-        .unwrap();
-    assert!(!stick.exists());
-    out
-}
-
-const SIZES: [&str; 8] = [
-    "--overlay-size-mb",
-    "48",
-    "--overlay-fs",
-    "ext4",
-    "--home-size-mb",
-    "40",
-    "--home-fs",
-    "ext4",
-];
-
-#[test]
-fn what_cannot_be_is_refused_with_the_reason_and_the_next_move() {
-    let dir = TempDir::new_in(scratch()).unwrap();
-    let file = |name: &str, bytes: &[u8]| {
-        let path = dir.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        text(&path).to_owned()
-    };
-    let secret = file("secret", SECRET.as_bytes());
-    let able = iso("grub2", &ABLE);
-    let encrypt = ["--home-encrypt", "--home-passphrase-file", &secret];
-    let all = [&SIZES[..], &encrypt].concat();
-    let (long, empty, lines) = (
-        file("long", &[b'x'; 513]),
-        file("empty", b"\n"),
-        file("lines", b"one\ntwo\n"),
-    );
-    let of = |path: &str| -> Vec<String> {
-        let encrypt = ["--home-encrypt", "--home-passphrase-file", path];
-        SIZES
-            .iter()
-            .chain(&encrypt)
-            .map(|&word| word.to_owned())
-            .collect()
-    };
-    let cases: Vec<(&Path, Vec<String>, i32, &str)> = vec![
-        (
-            &able,
-            SIZES[4..]
-                .iter()
-                .chain(&encrypt)
-                .map(|&w| w.into())
-                .collect(),
-            3,
-            "add --overlay-size-mb",
-        ),
-        (
-            &able,
-            encrypt.iter().map(|&w| w.into()).collect(),
-            2,
-            "--home-size-mb",
-        ),
-        (
-            &able,
-            SIZES
-                .iter()
-                .chain(&encrypt[1..])
-                .map(|&w| w.into())
-                .collect(),
-            2,
-            "--home-encrypt",
-        ),
-        (
-            &able,
-            SIZES
-                .iter()
-                .chain(&encrypt[..1])
-                .map(|&w| w.into())
-                .collect(),
-            3,
-            "give --home-passphrase-file",
-        ),
-        (&able, of("/nonexistent/file"), 2, "/nonexistent/file"),
-        (&able, of(&long), 2, "more than 512 bytes"),
-        (&able, of(&empty), 2, "empty"),
-        (&able, of(&lines), 2, "line end"),
-    ];
-    for (image, options, code, why) in cases {
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let out = refused(image, &options);
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(code), "{options:?}: {said}");
-        assert!(said.contains(why), "{options:?}: {said}");
-        assert!(!said.contains("Horse"));
-    }
-    for (parts, lacks) in [
-        ("program library module", "systemd-cryptsetup-generator"),
-        ("generator library module", "systemd-cryptsetup"),
-        ("generator program module", "libcryptsetup.so.12"),
-        ("generator program library", "dm-crypt"),
-        ("", "systemd-cryptsetup"),
-    ] {
-        let image = iso("grub2", &["--cryptsetup", parts]);
-        let out = refused(&image, &all);
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(3), "{parts}: {said}");
-        assert!(
-            said.contains("the image lacks") && said.contains(lacks),
-            "{said}"
-        );
-        assert!(said.contains("leave out --home-encrypt"), "{said}");
-    }
-    let taken = iso(
-        "grub2",
-        &[&ABLE[..], &["--crypttab", "stickhome UUID=x none"]].concat(),
-    );
-    let out = refused(&taken, &all);
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(said.contains("'stickhome' already"), "{said}");
-}
-
-#[test]
-fn every_root_filesystem_tells_whether_it_can_open_it_and_keeps_its_own_lines() {
-    let own = "other UUID=1-2 none luks";
-    for kind in ["squashfs", "squashfs-ext4", "erofs"] {
-        let options = [&ABLE[..], &["--rootfs", kind, "--crypttab", own]].concat();
-        let image = iso("grub2", &options);
-        let dry = ["--size", "256MiB", "--dry-run", "--json", "--home-encrypt"];
-        let out = livestick(&[&["write", text(&image), "new.img"], &dry[..], &SIZES].concat());
-        let said = String::from_utf8_lossy(&out.stdout);
-        assert!(out.status.success(), "{kind}: {said}");
-        let plan: Value = serde_json::from_str(&said).unwrap();
-        let tree = plan["filesystems"][0]["tree"].as_array().unwrap();
-        let is_table = |entry: &&Value| entry["path"].as_str().unwrap().ends_with("etc/crypttab");
-        let table = tree.iter().find(is_table).unwrap()["text"]
-            .as_str()
-            .unwrap();
-        assert!(
-            table.starts_with(&format!("{own}\nstickhome UUID=")),
-            "{table}"
-        );
-    }
-}
-
-#[test]
-fn it_is_typed_twice_unseen() {
-    let dir = TempDir::new_in(scratch()).unwrap();
-    let stick = dir.path().join("stick.img");
-    let image = iso("grub2", &ABLE);
-    let pty = native_pty_system().openpty(PtySize::default()).unwrap();
-    let mut program = CommandBuilder::new(env!("CARGO_BIN_EXE_livestick"));
-    program.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    program.args([
-        "write",
-        text(&image),
-        text(&stick),
-        "--size",
-        "160MiB",
-        "--yes",
-    ]);
-    program.args(SIZES);
-    program.arg("--home-encrypt");
-    let mut child = pty.slave.spawn_command(program).unwrap();
-    drop(pty.slave);
-    let mut reader = pty.master.try_clone_reader().unwrap();
-    let mut writer = pty.master.take_writer().unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut some = [0; 1024];
-        while let Ok(len @ 1..) = reader.read(&mut some) {
-            if tell.send(some[..len].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    let mut seen = Vec::new();
-    let mut wait = |what: &str, times: usize| {
-        let start = Instant::now();
-        loop {
-            let said = String::from_utf8_lossy(&seen).into_owned();
-            if said.matches(what).count() >= times {
-                return said;
-            }
-            assert!(start.elapsed() < Duration::from_secs(120), "{what}: {said}");
-            if let Ok(some) = told.recv_timeout(Duration::from_millis(100)) {
-                seen.extend(some);
-            }
-        }
-    };
-    wait("Passphrase for /home", 1);
-    assert!(!stick.exists());
-    writer.write_all(b"Alpha-1\r").unwrap();
-    wait("The same again", 1);
-    writer.write_all(b"Beta-2\r").unwrap();
-    wait("two different ones", 1);
-    wait("Passphrase for /home", 2);
-    writer.write_all(b"Corr\x15Battery x\x7FStaple\r").unwrap();
-    wait("The same again", 2);
-    writer.write_all(b"Battery Staple\r").unwrap();
-    let said = wait("record  ", 1);
-    assert!(child.wait().unwrap().success());
-    for word in ["Alpha-1", "Beta-2", "Battery", "Staple", "***"] {
-        assert!(!said.contains(word), "{said}");
-    }
-    let out = livestick(&["verify", text(&stick), "--json"]);
-    let last = String::from_utf8(out.stdout).unwrap();
-    assert!(
-        last.contains("both copies of its header are good"),
-        "{last}"
-    );
-    let table = run("sfdisk", &["-J", text(&stick)]);
-    let table: Value = serde_json::from_str(&table).unwrap();
-    let home = table["partitiontable"]["partitions"].as_array().unwrap();
-    let home = home
-        .iter()
-        .find(|one| one["name"] == "livestick-home")
-        .unwrap();
-    let number = |key: &str| usize::try_from(home[key].as_u64().unwrap() * 512).unwrap();
-    let bytes = fs::read(&stick).unwrap();
-    let part = dir.path().join("home");
-    fs::write(&part, &bytes[number("start")..][..number("size")]).unwrap();
-    assert!(opens(&part, "Battery Staple"));
 }

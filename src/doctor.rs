@@ -153,7 +153,7 @@ fn kernel(host: &Host, system: &System) -> Vec<Finding> {
     ));
     all.push(finding(
         About::Kernel,
-        "partition scanning",
+        "partitions",
         scans(system),
         "the new partitions cannot be seen on this machine; the stick is as good",
     ));
@@ -219,7 +219,7 @@ fn surroundings(host: &Host, system: &System) -> Vec<Finding> {
     ]
 }
 
-/// Whether the kernel makes partitions of a table: a disk that can have any says how many minors (sysfs,
+/// Whether the kernel has partitions at all, be it by reading a table or by being told (`partx`): a disk that can have any says how many minors (sysfs,
 /// Documentation/ABI/stable/sysfs-block, `ext_range`; block/genhd.c gives 1 to disks without). No disk says nothing.
 fn scans(system: &System) -> bool {
     let Ok(disks) = fs::read_dir(system.sys.join("block")) else {

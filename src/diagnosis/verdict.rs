@@ -91,6 +91,15 @@ impl Findings<'_> {
         broken.map(|link| link.name.as_str()).collect()
     }
 
+    /// The filesystems that nothing is claimed of: encrypted, or in use.
+    fn passed_over(&self) -> Vec<&str> {
+        let unclaimed = |link: &&Link| {
+            link.holds == Holds::NotClaimed && (link.name == "seed" || is_filesystem(&link.name))
+        };
+        let links = self.links.iter().filter(unclaimed);
+        links.map(|link| link.name.as_str()).collect()
+    }
+
     fn cause(&self) -> Cause {
         let damage = self.damage;
         if damage.is_empty() {
@@ -205,7 +214,13 @@ impl Findings<'_> {
         let repair = "run `livestick repair` with the image";
         let (says, next) = match cause {
             Cause::Sound => (
-                "the stick is what was written".to_owned(),
+                match self.passed_over().as_slice() {
+                    [] => "the stick is what was written".to_owned(),
+                    names => format!(
+                        "the stick is what was written, as far as it was read: what is in {} was not",
+                        names.join(" and ")
+                    ),
+                },
                 "nothing is to be done".to_owned(),
             ),
             Cause::Unproven => (
@@ -298,6 +313,38 @@ fn is_filesystem(link: &str) -> bool {
 mod tests {
     use super::*;
     use crate::units::MIB;
+
+    #[test]
+    fn what_was_not_read_is_not_called_as_it_was_written() {
+        let link = |name: &str, holds| Link {
+            name: name.into(),
+            holds,
+            result: String::new(),
+            how: String::new(),
+        };
+        let says = |links: &[Link]| {
+            let findings = Findings {
+                damage: &[],
+                links,
+                image: Bytes(MIB),
+                esp: &EspSigns::default(),
+                recorded: true,
+                zeros: &[],
+            };
+            let verdict = findings.verdict();
+            assert_eq!(verdict.cause, Cause::Sound);
+            verdict.says
+        };
+        let read = [link("image", Holds::Proven), link("home", Holds::Proven)];
+        assert_eq!(says(&read), "the stick is what was written");
+        // Nobody expects a digest to be read from the stick.
+        let links = [
+            link("image", Holds::Proven),
+            link("published digest", Holds::NotClaimed),
+            link("home", Holds::NotClaimed),
+        ];
+        assert!(says(&links).ends_with("as far as it was read: what is in home was not"));
+    }
 
     fn chunk(index: u64, kind: Kind, again: Again) -> Damage {
         Damage {

@@ -47,7 +47,6 @@ pub fn possible(image: &Image, overlay: bool, sprout: bool, host: &Host) -> Resu
             instead: instead.into(),
         })
     };
-    let plain = "leave out --home-encrypt";
     if sprout {
         return refuse(
             "what asks for the passphrase at boot lies in an overlay, and a sprout has none".into(),
@@ -60,21 +59,25 @@ pub fn possible(image: &Image, overlay: bool, sprout: bool, host: &Host) -> Resu
             "add --overlay-size-mb, or leave out --home-encrypt",
         );
     }
-    let tree = image.tree.as_ref();
-    if let Some(why) = tree.and_then(|tree| tree.unread.as_ref()) {
-        return refuse(
-            format!("it is not known whether the image can open it ({why})"),
-            plain,
-        );
-    }
-    let Some(unlocking) = tree.map(|tree| &tree.unlocking) else {
-        return refuse("the image has no root image that can be read".into(), plain);
-    };
-    if !unlocking.missing.is_empty() {
-        let missing = unlocking.missing.join(", ");
-        return refuse(format!("to open it the image lacks {missing}"), plain);
-    }
+    opened_by(image).or_else(|why| refuse(why, "leave out --home-encrypt"))?;
     need(host)
+}
+
+/// Whether the image has what opens an encrypted `/home` when it starts; if not, what is amiss.
+pub fn opened_by(image: &Image) -> Result<(), String> {
+    let Some(tree) = &image.tree else {
+        return Err("the image has no root image that can be read".into());
+    };
+    if let Some(why) = &tree.unread {
+        return Err(format!(
+            "it is not known whether the image can open it ({why})"
+        ));
+    }
+    let missing = &tree.unlocking.missing;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("to open it the image lacks {}", missing.join(", ")))
 }
 
 /// Refuses a machine without a cryptsetup that will do.

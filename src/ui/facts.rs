@@ -11,8 +11,8 @@ use crate::image::Image;
 use crate::image::boot_file::Role;
 use crate::image::root::RootKind;
 use crate::persistence::home;
-use crate::plan::sprout;
 use crate::plan::target::sizes;
+use crate::plan::{encryption, sprout};
 use crate::published::{Comparison, Published};
 use crate::refusal::Refusal;
 use crate::request::Size;
@@ -272,6 +272,13 @@ fn can(image: &Image, line: Line<'_>) {
         Err(why) => format!("have a /home of its own with an overlay, not without ({why})"),
     };
     line("", home);
+    line(
+        "",
+        match encryption::opened_by(image) {
+            Ok(()) => "have that /home encrypted, with an overlay".into(),
+            Err(why) => format!("have no encrypted /home ({why})"),
+        },
+    );
 }
 
 /// What a sprout of the image grows from, or why there can be none.

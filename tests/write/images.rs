@@ -177,6 +177,13 @@ fn what_an_image_can_do_is_what_a_plan_takes() {
         let out = livestick(&["inspect", text(&image)]);
         let said = String::from_utf8(out.stdout).unwrap();
         let stick = scratch().join("never.img");
+        let encrypted = [
+            "--overlay-size-mb",
+            "400",
+            "--home-size-mb",
+            "400",
+            "--home-encrypt",
+        ];
         let takes = |more: &[&str]| {
             let plan = [
                 "write",
@@ -194,6 +201,7 @@ fn what_an_image_can_do_is_what_a_plan_takes() {
                 "grow a btrfs sprout from",
                 &["--persistence", "sprout", "--overlay-size-mb", "400"],
             ),
+            ("have that /home encrypted", &encrypted),
         ] {
             assert_eq!(
                 said.contains(words),

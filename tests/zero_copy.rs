@@ -303,6 +303,50 @@ fn two_sticks_of_one_image_at_once() {
     nothing_left(&other);
 }
 
+/// The same seed on another stick is damaged, and there for everybody to see: that is the other one's fault.
+#[test]
+fn what_is_wrong_with_another_sticks_seed_is_not_blamed_on_this_one() {
+    if !root() {
+        return;
+    }
+    let image = iso("grub2", &["--rootfs", "btrfs", "--rootfs-label", "Same"]);
+    let (one, two) = (Stick::write(&image, &[]), Stick::write(&image, &[]));
+    let (seed, sprout) = (two.part("seed"), two.part("sprout"));
+    // A tree of it cannot be read, and neither can most of its data.
+    let file = fs::File::options().write(true).open(&two.path).unwrap();
+    let wrong = vec![0x5a; 4096];
+    for at in (seed.at + (5 << 20)..seed.at + seed.len - 4096).step_by(1 << 16) {
+        file.write_all_at(&wrong, at).unwrap();
+    }
+    // As if it were plugged in: before any device of the first one, and behind all of them.
+    let attach = |how: &[&str], place: &Place| {
+        let (at, len) = (place.at.to_string(), place.len.to_string());
+        let window = ["-r", "-o", &at, "--sizelimit", &len];
+        let all = [how, &window, &[text(&two.path)]].concat();
+        run("losetup", &all).trim().to_owned()
+    };
+    let last = format!("/dev/loop{}", 200 + std::process::id() % 50);
+    let mut held = vec![
+        attach(&["-f", "--show"], &seed),
+        attach(&["-f", "--show"], &sprout),
+    ];
+    attach(&[&last], &seed);
+    held.push(last);
+    // It would be taken for this one's, by whoever looks through all devices.
+    let both = one.judge("btrfs check --readonly --check-data-csum $sprout 2>&1 || echo wrong");
+    assert!(both.contains("wrong"), "{both}");
+    one.verified();
+    let out = livestick(&["reset", text(&one.path), "--yes"]);
+    let err = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{err}");
+    run("losetup", &["-d", &held[0], &held[1], &held[2]]);
+    one.verified();
+    let out = livestick(&["verify", text(&two.path)]);
+    assert_eq!(out.status.code(), Some(6));
+    nothing_left(&one.path);
+    nothing_left(&two.path);
+}
+
 /// An image that differs from one that works by what a script does to `root.img` in it; refused with these words.
 fn refused(script: &str, words: &str) {
     let image = iso("grub2", &["--rootfs", "btrfs", "--rootfs-label", "Hostile"]);

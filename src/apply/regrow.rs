@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, bail};
-use rustix::fs::RenameFlags;
+use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::apply::flow::Stop;
@@ -15,8 +15,8 @@ use crate::apply::grow::delete_subvolume;
 use crate::apply::loopdev::LoopDevice;
 use crate::apply::mounted::{Access, Mounted};
 use crate::apply::program::run;
-use crate::apply::sprout::{Grower, TOP_LEVEL};
-use crate::sprout::{Driver, HOME, Home, ROOT, TREE, tree};
+use crate::apply::sprout::{Grower, TOP_LEVEL, superblock, there};
+use crate::sprout::{Driver, HOME, Home, ROOT, tree};
 use crate::superblock::Details;
 
 /// What is being made, or is about to go.
@@ -33,12 +33,18 @@ impl Grower<'_> {
     /// How many devices the sprout has: two, or one if it was detached from its seed.
     pub fn devices(&self) -> anyhow::Result<u64> {
         let device = self.attach_read_only(self.plan.sprout.extent)?;
-        match self.superblock(&device)?.details {
+        let found = superblock(&device, self.plan.sprout.extent)?;
+        match found.details {
             Details::Btrfs {
                 seeding: false,
                 devices,
                 ..
-            } => Ok(devices),
+            } if found.label.as_ref() == Some(&self.plan.sprout.label) => Ok(devices),
+            Details::Btrfs { seeding: false, .. } => {
+                bail!(
+                    "the sprout has not the label that it is started by: it was not grown to its end"
+                )
+            }
             _ => bail!("where the sprout was there is something else"),
         }
     }
@@ -84,25 +90,21 @@ impl Grower<'_> {
     pub fn reset(&self, home: bool) -> Result<(), Stop> {
         let open = self.open()?;
         let top = &open.sprout;
-        let at = |name: &str| top.path().join(name);
         self.remove(top, BESIDE)?;
-        self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(BESIDE)])?;
+        self.snapshot(top, BESIDE)?;
         let root = tree::enter(top.root(), BESIDE)?;
+        self.has_home(root.as_fd())?;
         self.furnish(root.as_fd())?;
-        drop(root);
         top.sync()?;
         take_place(top.root(), ROOT)?;
         self.remove(top, BESIDE)?;
         if home && self.plan.home == Home::Subvolume {
-            self.btrfs(&["subvolume", "create"], &[&at(BESIDE)])?;
-            // As when the sprout was grown.
-            let mut copy = self.command("cp")?;
-            copy.args(["-a", "-T"]).arg(at(ROOT).join("home/."));
-            run(copy.arg(at(BESIDE)), self.cancel)?;
+            self.fill_home(top, root.as_fd(), BESIDE)?;
             top.sync()?;
             take_place(top.root(), HOME)?;
             self.remove(top, BESIDE)?;
         }
+        drop(root);
         // The room of what is gone comes back now, and not while the system that starts next is at work.
         // The first request wakes up whoever clears away (Linux, `fs/btrfs/ioctl.c`, `BTRFS_IOC_SYNC`).
         self.btrfs(&["filesystem", "sync"], &[&top.path()])?;
@@ -112,31 +114,29 @@ impl Grower<'_> {
 
     /// Takes a subvolume away, with those that a running system made in it.
     fn remove(&self, top: &Mounted, name: &str) -> Result<(), Stop> {
+        if !there(top, name) {
+            return Ok(());
+        }
         if tree::enter(top.root(), name).is_err() {
+            // No subvolume, and in the way of one.
+            rustix::fs::unlinkat(top.root(), name, AtFlags::empty())
+                .with_context(|| format!("removing {name} from a sprout"))?;
             return Ok(());
         }
         let mut list = self.command("btrfs")?;
         list.args(["subvolume", "list"]).arg(top.path());
         let text = run(&list, self.cancel)?;
-        let inside = format!("{name}/");
-        let mut paths: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.split_once(" path "))
-            .map(|(_, path)| path)
-            .filter(|path| path.starts_with(&inside))
-            .collect();
-        // What lies deeper goes first.
-        paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
-        for path in paths.into_iter().chain([name]) {
+        for path in below(&text, name).into_iter().chain([name]) {
             let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-            let parent = if parents.is_empty() {
-                top.root()
-                    .try_clone_to_owned()
-                    .context("looking at a sprout")?
-            } else {
-                tree::enter(top.root(), parents)?
-            };
-            delete_subvolume(parent.as_fd(), name)?;
+            let deleted = tree::enter(top.root(), parents)
+                .map_err(anyhow::Error::from)
+                .and_then(|parent| delete_subvolume(parent.as_fd(), name));
+            deleted.with_context(|| {
+                format!(
+                    "taking {} out of a sprout; `livestick reset --home` grows it anew",
+                    path.escape_debug()
+                )
+            })?;
         }
         Ok(())
     }
@@ -172,6 +172,29 @@ impl Grower<'_> {
     }
 }
 
+/// The subvolumes inside the subvolume `name`, what lies deeper first, from what `btrfs subvolume list` says.
+///
+/// Their names are a running system's, and so any user's, choice. A name may have a line break in it and so look like a
+/// line of its own, which then says of whatever it likes that it lies inside; a path that would lead out again is not
+/// taken.
+fn below<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let inside = |path: &&str| {
+        let rest = path
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('/'));
+        rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
+    };
+    let mut paths: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("ID "))
+        .filter_map(|line| line.split_once(" path "))
+        .map(|(_, path)| path)
+        .filter(inside)
+        .collect();
+    paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    paths
+}
+
 /// Lets [`BESIDE`] and `name` change places; where there is no `name` any more, it gets that name.
 fn take_place(top: BorrowedFd<'_>, name: &str) -> anyhow::Result<()> {
     let exchanged = rustix::fs::renameat_with(top, BESIDE, top, name, RenameFlags::EXCHANGE);
@@ -180,4 +203,32 @@ fn take_place(top: BorrowedFd<'_>, name: &str) -> anyhow::Result<()> {
         exchanged => exchanged,
     };
     done.with_context(|| format!("putting a new {name} in its place"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_what_is_taken_away() {
+        let text = "ID 256 gen 9 top level 5 path @image\n\
+            ID 258 gen 9 top level 5 path @home\n\
+            ID 260 gen 9 top level 259 path @livestick-reset/var/machines\n\
+            ID 261 gen 9 top level 260 path @livestick-reset/var/machines/one path two\n\
+            ID 262 gen 9 top level 5 path @livestick-reset/x\n\
+            ID 258 gen 9 top level 5 path @livestick-reset/../@home\n\
+            ID 258 gen 9 top level 5 path @livestick-reset/var/../../@home\n\
+            ID 258 gen 9 top level 5 path @livestick-reset/./x\n\
+            ID 258 gen 9 top level 5 path @livestick-reset//etc\n\
+            @livestick-reset/not path @livestick-reset/y\n\
+            ID 263 gen 9 top level 5 path @livestick-reset-not/z\n";
+        assert_eq!(
+            below(text, BESIDE),
+            [
+                "@livestick-reset/var/machines/one path two",
+                "@livestick-reset/var/machines",
+                "@livestick-reset/x",
+            ]
+        );
+    }
 }

@@ -156,3 +156,95 @@ pub(super) fn detach(
     ];
     Ok((vec![Action::Detach], Vec::new(), stays))
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::sprout::{Checksum, Driver, Part, Source};
+    use crate::units::{Bytes, Extent};
+
+    fn sprout(home: Home) -> Sprout {
+        let extent = Extent {
+            at: Bytes::mib(4),
+            len: Bytes::mib(4),
+        };
+        let part = Part {
+            number: 4,
+            extent,
+            partuuid: String::new(),
+            label: "x".into(),
+        };
+        Sprout {
+            source: Source {
+                extent,
+                driver: Driver::Squashfs,
+                nested: None,
+            },
+            seed: part.clone(),
+            seed_uuid: Uuid::from_u128(7),
+            checksum: Checksum::Crc32c,
+            within: false,
+            sprout: part,
+            home,
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_home_is_said_wherever_it_is() {
+        let target = PlannedTarget {
+            path: "stick.img".into(),
+            kind: Kind::File,
+            size: Bytes::mib(64),
+            identity: None,
+            stick: true,
+            description: String::new(),
+            unmount: Vec::new(),
+            now: Vec::new(),
+        };
+        let host = Host::look();
+        let planned = |home: Home, all: bool, grown: Grown| {
+            let sprout = sprout(home);
+            let making = Making::of(&[], Some(&sprout));
+            let resetting = Resetting {
+                home: all,
+                target: &target,
+                host: &host,
+            };
+            resetting.plan(&making, Some(&(sprout, grown)))
+        };
+        let own = || Home::Partition {
+            uuid: String::new(),
+            fs: crate::request::FsKind::Ext4,
+        };
+        let root = |home| Action::Root { home };
+        // Where it is, whether it was asked for, what there is: what is done, and whether it goes with that.
+        let cases = [
+            (Home::Subvolume, false, Grown::OnSeed, root(false), false),
+            (Home::Subvolume, true, Grown::OnSeed, Action::Grow, true),
+            (Home::Subvolume, true, Grown::Alone, root(true), true),
+            (Home::Subvolume, true, Grown::Unfinished, Action::Grow, true),
+            (Home::Root, false, Grown::OnSeed, root(false), true),
+            (Home::Root, true, Grown::OnSeed, Action::Grow, true),
+            (Home::Root, true, Grown::Alone, root(false), true),
+            (own(), false, Grown::OnSeed, root(false), false),
+            (own(), false, Grown::Unfinished, Action::Grow, false),
+        ];
+        for (home, all, grown, action, goes) in cases {
+            let what = format!("{home:?} {all} {grown:?}");
+            let planned = planned(home, all, grown).unwrap();
+            assert_eq!(planned.0, [action], "{what}");
+            let told = |lines: &[String]| lines.iter().any(|line| line.contains("/home"));
+            assert_eq!(told(&planned.1), goes, "{what}");
+        }
+        for (home, all, grown) in [
+            (Home::Subvolume, false, Grown::Unfinished),
+            (Home::Root, false, Grown::Unfinished),
+            (Home::Subvolume, true, Grown::Foreign),
+            (own(), true, Grown::Foreign),
+        ] {
+            assert!(planned(home, all, grown).is_err());
+        }
+    }
+}

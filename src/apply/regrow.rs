@@ -11,16 +11,17 @@ use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::apply::flow::Stop;
-use crate::apply::grow::delete_subvolume;
+use crate::apply::grow::{delete_subvolume, first_inside};
 use crate::apply::loopdev::LoopDevice;
 use crate::apply::mounted::{Access, Mounted};
-use crate::apply::program::run;
 use crate::apply::sprout::{Grower, TOP_LEVEL, superblock, there};
 use crate::sprout::{Driver, HOME, Home, ROOT, tree};
 use crate::superblock::Details;
 
 /// What is being made, or is about to go.
 const BESIDE: &str = "@livestick-reset";
+/// Subvolumes in subvolumes.
+const DEPTH: usize = 64;
 
 /// A sprout that is mounted, with its seed if it has one. Fields go in this order.
 struct Open {
@@ -90,19 +91,19 @@ impl Grower<'_> {
     pub fn reset(&self, home: bool) -> Result<(), Stop> {
         let open = self.open()?;
         let top = &open.sprout;
-        self.remove(top, BESIDE)?;
+        clear(top, BESIDE)?;
         self.snapshot(top, BESIDE)?;
         let root = tree::enter(top.root(), BESIDE)?;
         self.has_home(root.as_fd())?;
         self.furnish(root.as_fd())?;
         top.sync()?;
         take_place(top.root(), ROOT)?;
-        self.remove(top, BESIDE)?;
+        clear(top, BESIDE)?;
         if home && self.plan.home == Home::Subvolume {
             self.fill_home(top, root.as_fd(), BESIDE)?;
             top.sync()?;
             take_place(top.root(), HOME)?;
-            self.remove(top, BESIDE)?;
+            clear(top, BESIDE)?;
         }
         drop(root);
         // The room of what is gone comes back now, and not while the system that starts next is at work.
@@ -110,35 +111,6 @@ impl Grower<'_> {
         self.btrfs(&["filesystem", "sync"], &[&top.path()])?;
         self.btrfs(&["subvolume", "sync"], &[&top.path()])?;
         self.close(open)
-    }
-
-    /// Takes a subvolume away, with those that a running system made in it.
-    fn remove(&self, top: &Mounted, name: &str) -> Result<(), Stop> {
-        if !there(top, name) {
-            return Ok(());
-        }
-        if tree::enter(top.root(), name).is_err() {
-            // No subvolume, and in the way of one.
-            rustix::fs::unlinkat(top.root(), name, AtFlags::empty())
-                .with_context(|| format!("removing {name} from a sprout"))?;
-            return Ok(());
-        }
-        let mut list = self.command("btrfs")?;
-        list.args(["subvolume", "list"]).arg(top.path());
-        let text = run(&list, self.cancel)?;
-        for path in below(&text, name).into_iter().chain([name]) {
-            let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-            let deleted = tree::enter(top.root(), parents)
-                .map_err(anyhow::Error::from)
-                .and_then(|parent| delete_subvolume(parent.as_fd(), name));
-            deleted.with_context(|| {
-                format!(
-                    "taking {} out of a sprout; `livestick reset --home` grows it anew",
-                    path.escape_debug()
-                )
-            })?;
-        }
-        Ok(())
     }
 
     /// Copies what is still in the seed alone into the sprout, which needs no seed from then on.
@@ -172,27 +144,40 @@ impl Grower<'_> {
     }
 }
 
-/// The subvolumes inside the subvolume `name`, what lies deeper first, from what `btrfs subvolume list` says.
-///
-/// Their names are a running system's, and so any user's, choice. A name may have a line break in it and so look like a
-/// line of its own, which then says of whatever it likes that it lies inside; a path that would lead out again is not
-/// taken.
-fn below<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
-    let inside = |path: &&str| {
-        let rest = path
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('/'));
-        rest.is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
-    };
-    let mut paths: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("ID "))
-        .filter_map(|line| line.split_once(" path "))
-        .map(|(_, path)| path)
-        .filter(inside)
-        .collect();
-    paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
-    paths
+/// Takes away what has this name at the top of a sprout: a subvolume, or whatever else is in the way of one.
+fn clear(top: &Mounted, name: &str) -> anyhow::Result<()> {
+    if !there(top, name) {
+        return Ok(());
+    }
+    if tree::enter(top.root(), name).is_err() {
+        let removed = rustix::fs::unlinkat(top.root(), name, AtFlags::empty());
+        return removed.with_context(|| format!("removing {name} from a sprout"));
+    }
+    remove(top.root(), name.as_bytes(), 0)
+        .context("clearing the old root away; `livestick reset --home` grows the sprout anew")
+}
+
+/// Deletes a subvolume with all that are in it. Their names are a running system's, and so any user's, choice: they are
+/// asked of the kernel, and no link is followed to them.
+fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> anyhow::Result<()> {
+    if depth > DEPTH {
+        bail!("subvolumes lie more than {DEPTH} deep in one another");
+    }
+    let own = tree::enter(parent, name)?;
+    let mut last = None;
+    while let Some(inside) = first_inside(own.as_fd())? {
+        if last.as_ref() == Some(&inside.number) {
+            bail!(
+                "the subvolume with the number {} does not go",
+                inside.number
+            );
+        }
+        let directory = tree::enter(own.as_fd(), &inside.directory)?;
+        remove(directory.as_fd(), &inside.name, depth + 1)?;
+        last = Some(inside.number);
+    }
+    drop(own);
+    delete_subvolume(parent, name)
 }
 
 /// Lets [`BESIDE`] and `name` change places; where there is no `name` any more, it gets that name.
@@ -203,32 +188,4 @@ fn take_place(top: BorrowedFd<'_>, name: &str) -> anyhow::Result<()> {
         exchanged => exchanged,
     };
     done.with_context(|| format!("putting a new {name} in its place"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_name_leads_out_of_what_is_taken_away() {
-        let text = "ID 256 gen 9 top level 5 path @image\n\
-            ID 258 gen 9 top level 5 path @home\n\
-            ID 260 gen 9 top level 259 path @livestick-reset/var/machines\n\
-            ID 261 gen 9 top level 260 path @livestick-reset/var/machines/one path two\n\
-            ID 262 gen 9 top level 5 path @livestick-reset/x\n\
-            ID 258 gen 9 top level 5 path @livestick-reset/../@home\n\
-            ID 258 gen 9 top level 5 path @livestick-reset/var/../../@home\n\
-            ID 258 gen 9 top level 5 path @livestick-reset/./x\n\
-            ID 258 gen 9 top level 5 path @livestick-reset//etc\n\
-            @livestick-reset/not path @livestick-reset/y\n\
-            ID 263 gen 9 top level 5 path @livestick-reset-not/z\n";
-        assert_eq!(
-            below(text, BESIDE),
-            [
-                "@livestick-reset/var/machines/one path two",
-                "@livestick-reset/var/machines",
-                "@livestick-reset/x",
-            ]
-        );
-    }
 }

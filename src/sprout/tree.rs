@@ -14,7 +14,7 @@ mod attribute;
 mod comparison;
 mod level;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -76,13 +76,16 @@ pub enum TreeError {
 }
 
 /// Opens a directory of `tree`, whose name may have slashes; no link is followed on the way.
-pub fn enter(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, TreeError> {
+pub fn enter(tree: BorrowedFd<'_>, path: impl AsRef<[u8]>) -> Result<OwnedFd, TreeError> {
+    let path = path.as_ref();
     let mut here = tree
         .try_clone_to_owned()
         .map_err(|_| failed("", Errno::MFILE))?;
-    for name in path.split('/').filter(|name| !name.is_empty()) {
-        here = rustix::fs::openat(&here, name, DIRECTORY, Mode::empty())
-            .map_err(|source| failed(path, source))?;
+    for name in path.split(|byte| *byte == b'/') {
+        if !name.is_empty() {
+            here = rustix::fs::openat(&here, name, DIRECTORY, Mode::empty())
+                .map_err(|source| failed(OsStr::from_bytes(path), source))?;
+        }
     }
     Ok(here)
 }
@@ -154,7 +157,7 @@ fn bounded(entries: u64, depth: usize, path: &Path) -> Result<(), TreeError> {
 }
 
 fn file_name(name: &CStr) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
+    Path::new(OsStr::from_bytes(name.to_bytes()))
 }
 
 #[cfg(test)]

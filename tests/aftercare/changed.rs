@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use livestick::aftercare::{self, Request, What};
+use livestick::chain::Holds;
 use livestick::event::Event;
 use livestick::host::Host;
 use livestick::report::{Exit, Failure, StickState};
@@ -253,6 +254,50 @@ fn what_cannot_be_looked_over_afterwards_is_no_refusal() {
         failure.message.contains("was changed, and then"),
         "{failure}"
     );
+}
+
+/// What was changed and not looked at is not verified.
+#[test]
+fn what_came_into_use_before_it_was_looked_over_is_not_called_verified() {
+    if !root() {
+        return;
+    }
+    let stick = with_overlay("grub2");
+    let reset = asked(stick.path.clone(), What::Reset { home: false });
+    let host = Host::look();
+    let plan = aftercare::look(&reset, &host).unwrap();
+    let mut held = None;
+    let never = AtomicBool::new(false);
+    let report = aftercare::job::run(&plan, &host, &never, &mut |event| {
+        if let (Event::Finished { .. }, None) = (event, &held) {
+            held = Some(Loop::over(&stick.path));
+        }
+    });
+    let report = report.unwrap();
+    assert_eq!(report.exit, Exit::NotVerified, "{report}");
+    assert_eq!(report.links.len(), 1, "{report}");
+    assert_eq!(report.links[0].holds, Holds::NotClaimed, "{report}");
+}
+
+/// What the image was made of was needed once.
+#[test]
+fn a_machine_that_cannot_mount_the_image_resets_its_stick() {
+    if !root() {
+        return;
+    }
+    let (stick, _) = Stick::write("grub2", &[], &[]);
+    let mut host = Host::look();
+    host.filesystems.retain(|name| name == "btrfs");
+    let reset = asked(stick.path.clone(), What::Reset { home: true });
+    let plan = aftercare::look(&reset, &host).unwrap();
+    let never = AtomicBool::new(false);
+    let report = aftercare::job::run(&plan, &host, &never, &mut |_| {}).unwrap();
+    assert_eq!(report.exit, Exit::Verified, "{report}");
+    let names: Vec<&str> = report.links.iter().map(|link| link.name.as_str()).collect();
+    assert_eq!(names, ["seed", "sprout"]);
+    host.filesystems.clear();
+    let refused = aftercare::look(&reset, &host).unwrap_err().to_string();
+    assert!(refused.contains("no btrfs"), "{refused}");
 }
 
 #[test]

@@ -164,11 +164,6 @@ impl Grower<'_> {
         let device = self.attach(self.plan.sprout.extent)?;
         add_device(sprout.root(), device.path())?;
         sprout.make_writable()?;
-        // From here on it can be told from one whose growing was cut short: that has its seed's label.
-        self.btrfs(
-            &["filesystem", "label"],
-            &[&sprout.path(), Path::new(&self.plan.sprout.label)],
-        )?;
         if self.plan.within {
             self.take_over(&sprout)?;
         }
@@ -179,6 +174,11 @@ impl Grower<'_> {
             self.fill_home(&sprout, root.as_fd(), HOME)?;
         }
         drop(root);
+        // Last: one whose growing was cut short has its seed's label, and is known by that.
+        self.btrfs(
+            &["filesystem", "label"],
+            &[&sprout.path(), Path::new(&self.plan.sprout.label)],
+        )?;
         sprout.sync()?;
         drop(sprout);
         self.forget(&[&device, &seed]);

@@ -222,3 +222,43 @@ fn a_reset_that_is_killed_leaves_a_root_and_nothing_behind() {
     assert!(said.contains("mine"), "{said}");
     assert_eq!(said.matches("path @").count(), 3, "{said}");
 }
+
+#[test]
+fn a_regrowing_that_is_killed_is_told_from_one_that_came_to_its_end() {
+    if !root() {
+        return;
+    }
+    let (stick, _) = Stick::write("grub2", &["--size", "48"], &[]);
+    let program = env!("CARGO_BIN_EXE_livestick");
+    let mut unfinished = 0;
+    for round in 0..10 {
+        let mut child = Command::new(program)
+            .args(["reset", text(&stick.path), "--home", "--yes"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(60 + round * 50));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        nothing_left(&stick.path);
+        let out = livestick(&["reset", text(&stick.path), "--dry-run"]);
+        if out.status.success() {
+            // Then it is whole.
+            stick.judge(
+                "mount -o device=$seed $sprout mnt; test -d mnt/@/usr; test -d mnt/@home
+                 test -f mnt/@/etc/udev/rules.d/65-livestick-sprout.rules; umount mnt",
+            );
+        } else {
+            let err = String::from_utf8_lossy(&out.stderr);
+            assert!(
+                err.contains("`livestick reset --home` grows it anew"),
+                "{err}"
+            );
+            unfinished += 1;
+        }
+    }
+    println!("{unfinished} of 10 were cut short");
+    done(&stick, &["reset", "--home"]);
+    assert_eq!(verified(&stick).0, 0);
+}

@@ -95,7 +95,9 @@ install-files:
 	install -Dm644 completions/_livestick $(DESTDIR)$(PREFIX)/$(ZSH)/_livestick
 	install -Dm644 completions/livestick.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/livestick.fish
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/livestick README.md CHANGELOG.md LICENSE
-	if [ -e man/livecd-iso-to-disk.1 ]; then ln -sf livestick $(DESTDIR)$(PREFIX)/bin/livecd-iso-to-disk; fi
+	ln -sf livestick $(DESTDIR)$(PREFIX)/bin/livecd-iso-to-disk
+	ln -sf livestick $(DESTDIR)$(PREFIX)/share/bash-completion/completions/livecd-iso-to-disk
+	ln -sf livestick.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/livecd-iso-to-disk.fish
 
 # A .deb and an .rpm of that in target/packages.
 packages: build

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command line: words to a [`Request`], nothing looked at and nothing decided.
+//! The command line: words to a [`Request`](crate::request::Request), nothing looked at and nothing decided.
+//!
+//! What a word is, its value hint says, and completions offer that: a path ([`AnyPath`](clap::ValueHint::AnyPath)) is a
+//! stick, a file that is called IMAGE is one, and every other file is just a file.
+
+mod stick;
+mod words;
+mod write;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use crate::boot::pause::Pause;
+pub use stick::{Changing, Detach, Extract, Probe, Repair, Reset, Telling, Verify, Writing};
+pub use words::{Csum, FsName, How};
+pub use write::Write;
+
 use crate::published::Asked;
-use crate::request::{FsKind, Persistence, Request, Size, Wanted, mebibytes};
-use crate::sprout::Checksum;
-use crate::units::Bytes;
 
 /// The version, and the commit where it is known: "0.1.0 (8068d80)".
 pub const VERSION: &str = env!("LIVESTICK_VERSION");
@@ -187,287 +194,12 @@ pub struct List {
     pub loops: bool,
 }
 
-/// How a stick is written to that is not written anew.
-#[derive(Debug, Args)]
-pub struct Writing {
-    /// Do not ask before anything is written
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the stick
-    #[arg(long)]
-    pub unmount: bool,
-    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-}
-
-/// How a job is told.
-#[derive(Debug, Args)]
-pub struct Telling {
-    /// Give the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
-}
-
 /// `livestick doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Give the findings as one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// `livestick probe`.
-#[derive(Debug, Args)]
-pub struct Probe {
-    /// The stick: a whole disk such as /dev/sdb
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub target: PathBuf,
-    /// Write and read everything, which takes hours; all data is lost
-    #[arg(long)]
-    pub full: bool,
-    /// How it is written to.
-    #[command(flatten)]
-    pub writing: Writing,
-    /// How it is told.
-    #[command(flatten)]
-    pub telling: Telling,
-}
-
-/// A filesystem, as a word of the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum FsName {
-    /// Checksums on data and metadata, compression
-    Btrfs,
-    /// A journal, checksums on metadata
-    Ext4,
-    /// A journal, checksums on metadata
-    Xfs,
-}
-
-impl From<FsName> for FsKind {
-    fn from(name: FsName) -> FsKind {
-        match name {
-            FsName::Btrfs => FsKind::Btrfs,
-            FsName::Ext4 => FsKind::Ext4,
-            FsName::Xfs => FsKind::Xfs,
-        }
-    }
-}
-
-/// How changes are kept, as a word of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum How {
-    /// In an overlay over the image's own root
-    Overlay,
-    /// In a btrfs that grows from a seed, which is made of the image's root or is it: every read is
-    /// checked (takes root)
-    Sprout,
-    /// Not at all
-    None,
-}
-
-/// A checksum, as a word of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Csum {
-    /// 32 bits, the fastest
-    Crc32c,
-    /// 64 bits
-    Xxhash,
-    /// 256 bits, cryptographic
-    Sha256,
-    /// 256 bits, cryptographic
-    Blake2,
-}
-
-impl From<Csum> for Checksum {
-    fn from(word: Csum) -> Checksum {
-        match word {
-            Csum::Crc32c => Checksum::Crc32c,
-            Csum::Xxhash => Checksum::Xxhash,
-            Csum::Sha256 => Checksum::Sha256,
-            Csum::Blake2 => Checksum::Blake2,
-        }
-    }
-}
-
-/// `livestick write`.
-#[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "flags of a command line are bools"
-)]
-pub struct Write {
-    /// The live image (ISO file)
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    pub image: PathBuf,
-    /// The stick: a whole disk such as /dev/sdb, or a stick image file
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub target: PathBuf,
-    /// Make the stick image file this large, if it does not exist (8GiB)
-    #[arg(long, value_name = "SIZE", value_parser = fixed, allow_hyphen_values = true)]
-    pub size: Option<Bytes>,
-    /// Keep changes of the live system in an overlay of this many MiB
-    #[arg(long, value_name = "MIB", value_parser = mebibytes, conflicts_with = "overlay_size", allow_hyphen_values = true)]
-    pub overlay_size_mb: Option<Bytes>,
-    /// The same with a unit (4GiB), or "rest" for all that is left
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub overlay_size: Option<Size>,
-    /// The overlay's filesystem [default: the best that the image can mount]
-    #[arg(long, value_name = "FS", value_enum)]
-    pub overlay_fs: Option<FsName>,
-    /// How changes are kept in that room [default: sprout if the image's root is
-    /// a btrfs and image and machine can have one, else overlay]
-    #[arg(long, value_name = "HOW", value_enum)]
-    pub persistence: Option<How>,
-    /// The checksums of a sprout, with --persistence sprout [default: crc32c, or
-    /// what the image's own btrfs has]
-    #[arg(long, value_name = "SUM", value_enum)]
-    pub csum: Option<Csum>,
-    /// Make a /home of its own of this many MiB
-    #[arg(long, value_name = "MIB", value_parser = mebibytes, conflicts_with = "home_size", allow_hyphen_values = true)]
-    pub home_size_mb: Option<Bytes>,
-    /// The same with a unit (8GiB), or "rest" for all that is left
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub home_size: Option<Size>,
-    /// The filesystem of /home [default: the best that the image can mount]
-    #[arg(long, value_name = "FS", value_enum)]
-    pub home_fs: Option<FsName>,
-    /// Encrypt /home; the passphrase is asked for now, twice, and at each boot
-    #[arg(long)]
-    pub home_encrypt: bool,
-    /// Take the passphrase from this file (its only line) and not from the terminal
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub home_passphrase_file: Option<PathBuf>,
-    /// More kernel arguments, for every entry that starts the live system
-    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
-    pub extra_kernel_args: Option<String>,
-    /// Print what would be done, and write nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    /// Do not ask before a stick is written over
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Unmount what is mounted from the target
-    #[arg(long)]
-    pub unmount: bool,
-    /// Write to a disk that does not look like a stick: its serial, or its path if it has none
-    #[arg(long, value_name = "ID")]
-    pub allow_disk: Option<String>,
-    /// Do not probe whether the stick has the size it claims
-    #[arg(long, conflicts_with = "capacity_probe")]
-    pub no_capacity_probe: bool,
-    /// Probe it also if it does not look like a stick
-    #[arg(long)]
-    pub capacity_probe: bool,
-    /// Give the plan, the events and the report as JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Derive every identifier from this text, so that the same command gives the same stick
-    /// (which must not meet its twin in one machine); an encrypted /home is another each time
-    #[arg(long, value_name = "TEXT")]
-    pub seed: Option<String>,
-    /// Write the report to this file, too (as JSON if its name ends in .json)
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
-    /// What the distribution published of the image.
-    #[command(flatten)]
-    pub published: PublishedOptions,
-}
-
-/// `livestick verify`.
-#[derive(Debug, Args)]
-pub struct Verify {
-    /// The stick: a whole disk such as /dev/sdb, or a stick image file
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub target: PathBuf,
-    /// The image to compare with [default: what the stick's own record says]
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    pub image: Option<PathBuf>,
-    /// What the distribution published of the image.
-    #[command(flatten)]
-    pub published: PublishedOptions,
-    /// How it is told.
-    #[command(flatten)]
-    pub telling: Telling,
-}
-
-/// `livestick repair`.
-#[derive(Debug, Args)]
-pub struct Repair {
-    /// The stick: a whole disk such as /dev/sdb, or a stick image file
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub target: PathBuf,
-    /// The image that was written to it
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    pub image: PathBuf,
-    /// Print what would be written again, and write nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    /// How it is written to.
-    #[command(flatten)]
-    pub writing: Writing,
-    /// How it is told.
-    #[command(flatten)]
-    pub telling: Telling,
-}
-
-/// `livestick extract`.
-#[derive(Debug, Args)]
-pub struct Extract {
-    /// The stick: a whole disk such as /dev/sdb, or a stick image file
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub target: PathBuf,
-    /// The image file to make
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    pub out: PathBuf,
-    /// Replace the file if it exists
-    #[arg(long)]
-    pub force: bool,
-    /// How it is told.
-    #[command(flatten)]
-    pub telling: Telling,
-}
-
-/// What `reset` and `detach` have in common.
-#[derive(Debug, Args)]
-pub struct Changing {
-    /// The stick: a whole disk such as /dev/sdb, or a stick image file
-    #[arg(value_hint = clap::ValueHint::AnyPath)]
-    pub target: PathBuf,
-    /// Print what would be done, and write nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    /// What may be written to.
-    #[command(flatten)]
-    pub writing: Writing,
-    /// How it is told.
-    #[command(flatten)]
-    pub telling: Telling,
-}
-
-/// `livestick reset`: a new overlay, or a new snapshot of the image's root in the sprout.
-#[derive(Debug, Args)]
-pub struct Reset {
-    /// What is common.
-    #[command(flatten)]
-    pub common: Changing,
-    /// Throw away what is in a /home of its own, too (refused for an encrypted one);
-    /// a /home in the overlay goes anyway
-    #[arg(long)]
-    pub home: bool,
-}
-
-/// `livestick detach`: everything that the sprout still has in its seed alone is copied into it, and the seed's
-/// partition is not needed any more.
-#[derive(Debug, Args)]
-pub struct Detach {
-    /// What is common.
-    #[command(flatten)]
-    pub common: Changing,
 }
 
 /// What is wrong with a command line, in one line.
@@ -481,102 +213,4 @@ pub fn reason(error: &clap::Error) -> String {
         .take_while(|line| !line.is_empty())
         .collect();
     format!("{}; `livestick --help` tells", lines.join(" "))
-}
-
-/// A size that is not "rest".
-fn fixed(text: &str) -> Result<Bytes, String> {
-    match text.parse::<Size>() {
-        Ok(Size::Fixed(bytes)) => Ok(bytes),
-        Ok(Size::Rest) => Err("a stick image file needs a size, as in 8GiB".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-impl Write {
-    /// What is asked for. The error is one of usage.
-    pub fn request(&self) -> Result<Request, String> {
-        let wanted = |mib: Option<Bytes>, size: Option<Size>, fs: Option<FsName>, what: &str| match (
-            mib.map(Size::Fixed).or(size),
-            fs,
-        ) {
-            (Some(size), fs) => Ok(Some(Wanted {
-                size,
-                fs: fs.map(Into::into),
-            })),
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err(format!(
-                "--{what}-fs makes nothing without --{what}-size-mb or --{what}-size"
-            )),
-        };
-        let overlay = wanted(
-            self.overlay_size_mb,
-            self.overlay_size,
-            self.overlay_fs,
-            "overlay",
-        )?;
-        let home = wanted(self.home_size_mb, self.home_size, self.home_fs, "home")?;
-        if self.home_encrypt && home.is_none() {
-            return Err(
-                "--home-encrypt encrypts nothing without --home-size-mb or --home-size".into(),
-            );
-        }
-        if self.home_passphrase_file.is_some() && !self.home_encrypt {
-            return Err("--home-passphrase-file is of no use without --home-encrypt".into());
-        }
-        match (self.persistence, overlay) {
-            (Some(How::None), Some(_)) => {
-                return Err("--persistence none keeps nothing; leave out --overlay-size-mb".into());
-            }
-            (Some(How::Overlay | How::Sprout), None) => {
-                return Err(
-                    "--persistence needs room: add --overlay-size-mb or --overlay-size".into(),
-                );
-            }
-            (Some(How::Sprout), Some(Wanted { fs: Some(_), .. })) => {
-                return Err("a sprout is always btrfs; leave out --overlay-fs".into());
-            }
-            _ => {}
-        }
-        if self.csum.is_some() && self.persistence != Some(How::Sprout) {
-            return Err("--csum is for sprouts; add --persistence sprout".into());
-        }
-        if let (Some(Size::Rest), Some(Size::Rest)) =
-            (overlay.map(|o| o.size), home.map(|h| h.size))
-        {
-            return Err(
-                "overlay and home cannot both have the rest; give one of them a size".into(),
-            );
-        }
-        Ok(Request {
-            image: self.image.clone(),
-            target: self.target.clone(),
-            create: self.size,
-            overlay,
-            persistence: match self.persistence {
-                Some(How::Overlay) => Some(Persistence::Overlay),
-                Some(How::Sprout) => Some(Persistence::Sprout),
-                Some(How::None) | None => None,
-            },
-            csum: self.csum.map(Into::into).unwrap_or_default(),
-            home,
-            encrypt_home: self.home_encrypt,
-            extra_arguments: self
-                .extra_kernel_args
-                .iter()
-                .flat_map(|text| text.split_whitespace())
-                .map(Into::into)
-                .collect(),
-            pause: Pause::default(),
-            unmount: self.unmount,
-            allow_disk: self.allow_disk.clone(),
-            seed: self.seed.clone(),
-            checksum: self.published.asked()?,
-            keyrings: self.published.keyring.clone(),
-            probe: match (self.capacity_probe, self.no_capacity_probe) {
-                (true, _) => Some(true),
-                (_, true) => Some(false),
-                _ => None,
-            },
-        })
-    }
 }

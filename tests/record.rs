@@ -283,24 +283,6 @@ fn the_example_of_the_page_proves_the_image() {
     assert_eq!(leaf, hex(&record.chunks[0]));
 }
 
-/// Nothing in a page makes the formatter complain, at the usual width.
-#[test]
-fn the_pages_are_rendered_without_a_warning() {
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
-    for page in fs::read_dir(pages).unwrap() {
-        let page = page.unwrap().path();
-        let out = command("man")
-            .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", text(&page)])
-            .env("MANWIDTH", "80")
-            .output()
-            .unwrap();
-        assert!(out.status.success() && out.stdout.len() > 500, "{out:?}");
-        assert!(out.stderr.is_empty(), "{out:?}");
-        let out =
-            support::program::output("groff", &["-t", "-man", "-Tutf8", "-ww", "-z", text(&page)]);
-        assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
-    }
-}
 /// What `livestick write` makes of each layout, alone and with partitions behind it, in a file and on rubbish.
 #[test]
 fn every_stick_that_is_written_has_a_record_that_holds() {

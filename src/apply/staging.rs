@@ -2,7 +2,7 @@
 //! The tree of a new filesystem, laid out in a directory of our own for mkfs or cp to take it from.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -81,26 +81,23 @@ impl Staging {
 
     fn lay(&self, entry: &Entry, root: bool) -> anyhow::Result<()> {
         let path = self.place(entry);
+        let (uid, gid) = (entry.attributes.uid, entry.attributes.gid);
+        // The link itself and not what it names, which may be anywhere.
+        let own = || {
+            if root {
+                lchown(&path, Some(uid), Some(gid))
+            } else {
+                Ok(())
+            }
+        };
         match &entry.content {
             Content::Directory => {
                 fs::create_dir_all(&path)?;
-                if root {
-                    chown(
-                        &path,
-                        Some(entry.attributes.uid),
-                        Some(entry.attributes.gid),
-                    )?;
-                }
+                own()?;
             }
             Content::File { text } => {
                 fs::write(&path, text)?;
-                if root {
-                    chown(
-                        &path,
-                        Some(entry.attributes.uid),
-                        Some(entry.attributes.gid),
-                    )?;
-                }
+                own()?;
                 fs::set_permissions(
                     &path,
                     Permissions::from_mode(entry.attributes.mode & 0o7777),
@@ -108,13 +105,7 @@ impl Staging {
             }
             Content::Symlink { target } => {
                 symlink(target, &path)?;
-                if root {
-                    lchown(
-                        &path,
-                        Some(entry.attributes.uid),
-                        Some(entry.attributes.gid),
-                    )?;
-                }
+                own()?;
             }
         }
         if root {

@@ -55,27 +55,13 @@ pub fn script(text: &str, steps: &[Reclaimed]) -> Result<String, EditError> {
         let at_start = out[line_start..].trim().is_empty();
         match token.kind {
             Kind::Comment if gone(Reclaimed::Comments) && is_plain_comment(raw) => {
-                let keep = out
-                    .trim_end_matches([' ', '\t', '\r'])
-                    .len()
-                    .max(line_start);
-                // As below: one behind a backslash belongs to a word.
-                if !out[..keep].ends_with('\\') {
-                    out.truncate(keep);
-                }
+                drop_trailing_blanks(&mut out, line_start);
                 commented = true;
             }
             Kind::Newline => {
                 let blank = at_start && (gone(Reclaimed::BlankLines) || commented);
                 if gone(Reclaimed::BlankLines) || blank {
-                    let keep = out
-                        .trim_end_matches([' ', '\t', '\r'])
-                        .len()
-                        .max(line_start);
-                    // A blank behind a backslash is no trailing blank but an escaped one.
-                    if !out[..keep].ends_with('\\') {
-                        out.truncate(keep);
-                    }
+                    drop_trailing_blanks(&mut out, line_start);
                 }
                 if !blank {
                     out.push('\n');
@@ -92,6 +78,15 @@ pub fn script(text: &str, steps: &[Reclaimed]) -> Result<String, EditError> {
         }
     }
     Ok(out)
+}
+
+/// Takes the blanks off the end of `text`, whose last line begins at `start`. One behind a backslash is no trailing
+/// blank but an escaped one: it belongs to a word.
+fn drop_trailing_blanks(text: &mut String, start: usize) {
+    let keep = text.trim_end_matches([' ', '\t', '\r']).len().max(start);
+    if !text[..keep].ends_with('\\') {
+        text.truncate(keep);
+    }
 }
 
 /// Whether GRUB's lexer takes this for a comment whatever follows: a quote in the first run of characters could make

@@ -256,9 +256,11 @@ impl Findings<'_> {
             ),
             Cause::Damaged => (
                 format!(
-                    "{} {} not what was written, and stay so: damaged after writing",
-                    self.damage.len(),
-                    if self.damage.len() == 1 { "range is" } else { "ranges are" }
+                    "{}: damaged after writing",
+                    match self.damage.len() {
+                        1 => "1 range is not what was written, and stays so".into(),
+                        many => format!("{many} ranges are not what was written, and stay so"),
+                    }
                 ),
                 format!("{repair}; if it happens again replace the stick"),
             ),

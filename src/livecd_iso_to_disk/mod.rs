@@ -18,7 +18,7 @@ pub mod words;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 pub use target::{Target, home_on};
 
@@ -298,10 +298,14 @@ pub fn command() -> Command {
         .disable_version_flag(true)
         .max_term_width(80)
         .after_help(crate::cli::EXIT_STATUS)
-        .arg(Arg::new("source").value_name("IMAGE").required(true).help(
-            "The live image (ISO file)",
-        ))
-        .arg(Arg::new("target").value_name("TARGET").required(true).help(
+        .arg(
+            Arg::new("source")
+                .value_name("IMAGE")
+                .value_hint(ValueHint::FilePath)
+                .required(true)
+                .help("The live image (ISO file)"),
+        )
+        .arg(Arg::new("target").value_name("TARGET").value_hint(ValueHint::AnyPath).required(true).help(
             "The stick: a whole disk such as /dev/sdb, or a partition on it, which means the whole disk",
         ));
     for row in ROWS {
@@ -320,6 +324,7 @@ pub fn command() -> Command {
         }
         arg = match row.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
+            Takes::Word("FILE") => arg.value_name("FILE").value_hint(ValueHint::FilePath),
             Takes::Word(name) => arg.value_name(name),
             Takes::Perhaps(name, _) => arg.value_name(name).num_args(0..=1),
         };

@@ -13,17 +13,15 @@
 //!   lied.
 
 mod bytes;
+mod sections;
+mod sound;
 
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use bytes::{Reader, Writer};
 
-use crate::record::{
-    CHUNK, Change, EspFile, Kept, Origin, OriginStanding, Part, REGION_GRAIN, Record,
-    RecordedImage, Sha256Sum, tree,
-};
-use crate::units::{Bytes, Extent, MIB};
+use crate::record::{CHUNK, OriginStanding, Record, Sha256Sum};
+use crate::units::{Bytes, MIB};
 
 /// The first bytes of a copy.
 pub const MAGIC: &[u8; 16] = b"LIVESTICK-RECORD";
@@ -270,8 +268,8 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Record), FormError> {
         let why = "the digest of what follows the header is another one";
         return Err(damaged(HEADER, why));
     }
-    let record = sections(&bytes[header.header..header.length], &header)?;
-    sound(&record, &header)?;
+    let record = sections::record(&bytes[header.header..header.length], &header)?;
+    sound::sound(&record, &header)?;
     Ok((header, record))
 }
 
@@ -280,222 +278,6 @@ fn damaged(at: usize, why: impl Into<String>) -> FormError {
         at: Bytes(at as u64),
         why: why.into(),
     }
-}
-
-/// The tags of the sections, in the order in which they are written.
-const TAGS: [&[u8; 4]; 11] = [
-    b"TOOL", b"TIME", b"IMAG", b"MEDI", b"CHNG", b"KEPT", b"PART", b"ESPF", b"CHNK", b"ROOT",
-    b"MADE",
-];
-
-/// The payloads of the sections that are known, in the order of [`TAGS`], in whatever order they stand.
-fn payloads<'a>(body: &'a [u8], header: &Header) -> Result<[Option<Reader<'a>>; 11], FormError> {
-    let mut found = [const { None }; 11];
-    let mut all = Reader::new(body, header.header);
-    for _ in 0..header.sections {
-        let at = all.at;
-        let tag: [u8; 4] = all.array()?;
-        let len = index(u64::from(all.u32()?));
-        let start = all.at;
-        let payload = all.take(len)?;
-        let padding = all.take(len.next_multiple_of(8) - len)?;
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(damaged(start + len, "a section is not padded with zeros"));
-        }
-        let Some(place) = TAGS.iter().position(|known| **known == tag) else {
-            continue;
-        };
-        if found[place].replace(Reader::new(payload, start)).is_some() {
-            let why = format!("the section {} is there twice", name(tag));
-            return Err(damaged(at, why));
-        }
-    }
-    if !all.rest.is_empty() {
-        return Err(damaged(all.at, "there is more behind its last section"));
-    }
-    Ok(found)
-}
-
-/// The record in the sections.
-fn sections(body: &[u8], header: &Header) -> Result<Record, FormError> {
-    let mut payloads = payloads(body, header)?;
-    // What form 1.0 did not have.
-    let making = match payloads.last_mut().and_then(Option::take) {
-        Some(reader) => reader.whole(Reader::text)?,
-        None => String::new(),
-    };
-    let mut next = payloads.into_iter().zip(TAGS);
-    let mut section = || match next.next() {
-        Some((Some(reader), _)) => Ok(reader),
-        Some((None, tag)) => Err(damaged(
-            header.length,
-            format!("the section {} is missing", name(*tag)),
-        )),
-        None => Err(damaged(header.length, "a section is missing")),
-    };
-    let tool = section()?.whole(Reader::text)?;
-    let written = section()?.whole(Reader::u64)?;
-    let image = section()?.whole(image)?;
-    let (medium, region) = section()?.whole(|r| Ok((Bytes(r.u64()?), r.extent()?)))?;
-    let changes = section()?.whole(|r| r.list(20, change))?;
-    let kept = section()?.whole(|r| r.list(16, kept))?;
-    let parts = section()?.whole(|r| r.list(48, part))?;
-    let esp = section()?.whole(|r| r.list(44, esp_file))?;
-    let chunks = section()?.whole(|r| {
-        if Bytes(u64::from(r.u32()?)) != CHUNK {
-            return Err(damaged(r.at - 4, "its chunks are not of 1 MiB"));
-        }
-        r.list(32, Reader::array)
-    })?;
-    let root: Sha256Sum = section()?.whole(Reader::array)?;
-    if root != tree::root(&chunks) {
-        return Err(damaged(header.length, "its root is not that of its chunks"));
-    }
-    Ok(Record {
-        generation: header.generation,
-        tool,
-        written,
-        image,
-        medium,
-        region,
-        changes,
-        kept,
-        parts,
-        making,
-        esp,
-        chunks,
-    })
-}
-
-fn image(r: &mut Reader<'_>) -> Result<RecordedImage, FormError> {
-    let (size, sha256) = (Bytes(r.u64()?), r.array()?);
-    let standing = match r.u32()? {
-        0 => OriginStanding::None,
-        1 => OriginStanding::Listed,
-        2 => OriginStanding::Signed,
-        _ => {
-            let why = "the image's origin has an unknown standing";
-            return Err(damaged(r.at - 4, why));
-        }
-    };
-    let (name, label, words) = (r.text()?, r.text()?, r.text()?);
-    Ok(RecordedImage {
-        name,
-        label,
-        size,
-        sha256,
-        origin: Origin { standing, words },
-    })
-}
-
-fn change(r: &mut Reader<'_>) -> Result<Change, FormError> {
-    Ok(Change {
-        at: Bytes(r.u64()?),
-        before: r.bytes()?,
-        after: r.bytes()?,
-        why: r.text()?,
-    })
-}
-
-fn kept(r: &mut Reader<'_>) -> Result<Kept, FormError> {
-    Ok(Kept {
-        at: Bytes(r.u64()?),
-        bytes: r.bytes()?,
-        what: r.text()?,
-    })
-}
-
-fn part(r: &mut Reader<'_>) -> Result<Part, FormError> {
-    Ok(Part {
-        extent: r.extent()?,
-        number: r.u32()?,
-        uuid: Uuid::from_bytes(r.array()?),
-        purpose: r.text()?,
-        kind: r.text()?,
-        partuuid: r.text()?,
-    })
-}
-
-fn esp_file(r: &mut Reader<'_>) -> Result<EspFile, FormError> {
-    Ok(EspFile {
-        size: Bytes(r.u64()?),
-        sha256: r.array()?,
-        path: r.text()?,
-    })
-}
-
-fn name(tag: [u8; 4]) -> String {
-    tag.escape_ascii().to_string()
-}
-
-/// Whether the numbers go together.
-fn sound(record: &Record, header: &Header) -> Result<(), FormError> {
-    let wrong = |why: &str| Err(damaged(header.header, why));
-    let size = record.image.size;
-    let inside = |at: Bytes, len: usize, end: Bytes| {
-        let last = at.checked_add(Bytes(len as u64));
-        last.is_some_and(|last| last <= end)
-    };
-    if size == Bytes::ZERO {
-        return wrong("its image is empty");
-    }
-    if record.chunks.len() as u64 != size.0.div_ceil(CHUNK.0) {
-        return wrong("it does not have as many chunks as the image");
-    }
-    let mut free = Bytes::ZERO;
-    for change in &record.changes {
-        if change.before.len() != change.after.len() || change.before.is_empty() {
-            return wrong("a changed range is not as long as before");
-        }
-        if change.at < free || !inside(change.at, change.before.len(), size) {
-            return wrong("a changed range is not in its order, or not inside the image");
-        }
-        free = change.at + Bytes(change.before.len() as u64);
-    }
-    let region = record.region;
-    let place = Bytes(region.len.0 / 2);
-    if region.at < size
-        || !region.at.0.is_multiple_of(REGION_GRAIN.0)
-        || !region.len.0.is_multiple_of(2 * PLACE_GRAIN.0)
-        || place < Bytes(header.length as u64)
-        || place.0 > LONGEST
-        || !inside(region.at, index(region.len.0), record.medium)
-    {
-        return wrong("its region cannot be where it says");
-    }
-    let copies = [region.at, region.at + place];
-    if header.here == header.other
-        || !copies.contains(&header.here)
-        || !copies.contains(&header.other)
-    {
-        return wrong("its copies are not in its region");
-    }
-    for kept in &record.kept {
-        let (at, len) = (kept.at, Bytes(kept.bytes.len() as u64));
-        let fits = inside(at, kept.bytes.len(), record.medium);
-        let kept = Extent { at, len };
-        // A repair writes it: never over what somebody saved.
-        let of_others = record.parts.iter().map(|part| part.extent);
-        let taken = of_others.chain([region]).any(|other| kept.overlaps(other));
-        if at < size || !fits || taken {
-            return wrong(
-                "what the partition table keeps is not behind the image, or in the record's region or a partition",
-            );
-        }
-    }
-    for part in &record.parts {
-        let extent = part.extent;
-        let fits = extent
-            .at
-            .checked_add(extent.len)
-            .is_some_and(|end| end <= record.medium);
-        // A seed may be a file of the image.
-        let inside = part.purpose == "seed" && fits && extent.end() <= size;
-        if (extent.at < size && !inside) || !fits || extent.overlaps(region) {
-            return wrong("a partition is not behind the image, or in the record's region");
-        }
-    }
-    Ok(())
 }
 
 fn index(number: u64) -> usize {

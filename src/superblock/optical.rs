@@ -8,7 +8,7 @@ use crate::units::Bytes;
 /// The volume descriptors start here, one in each 2048 bytes (ECMA-119, 6.7.1).
 const DESCRIPTORS: u64 = 32 << 10;
 
-/// UDF, recognised by its volume structure.
+/// UDF, recognised by its volume structure; label and identifier are not read.
 ///
 /// ECMA-167, part 2, 8.3 and part 3, 9.1: descriptors of 2048 bytes from byte 32768 on, with "BEA01", "NSR02" or
 /// "NSR03" at 1; those of ISO 9660 may come before.

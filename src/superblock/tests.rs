@@ -275,11 +275,31 @@ fn nothing_is_nothing() {
     assert_eq!(identify(&Vec::new()).unwrap(), None);
 }
 
-/// What is seldom installed: `apt-get install exfatprogs f2fs-tools ntfs-3g lvm2 mdadm`.
 #[test]
 fn foreign_filesystems() {
     same(64, &["mkfs.exfat", "-L", "a stick", "IMAGE"]);
     same(64, &["mkfs.f2fs", "-q", "-l", "a stick", "IMAGE"]);
+    for (cluster, label) in [
+        ("512", "a"),
+        ("4096", "a stick"),
+        ("65536", "B\u{fc}cher und \u{6f22}\u{5b57}"),
+    ] {
+        same(
+            64,
+            &[
+                "mkfs.ntfs",
+                "-F",
+                "-Q",
+                "-q",
+                "-c",
+                cluster,
+                "-L",
+                label,
+                "IMAGE",
+            ],
+        );
+    }
+    same(64, &["mkfs.ntfs", "-F", "-Q", "-q", "IMAGE"]);
 }
 
 /// Something of each kind to damage.
@@ -293,6 +313,7 @@ fn seeds() -> Vec<Vec<u8>> {
         (64, &["mkfs.vfat", "-F", "32", "-n", "LABEL"]),
         (2, &["mkfs.ext4", "-q"]),
         (1, &["mkswap", "-q"]),
+        (2, &["mkfs.ntfs", "-F", "-Q", "-q", "-L", "label"]),
     ] {
         File::create(&path).unwrap().set_len(mib << 20).unwrap();
         run(command[0], &[&command[1..], &[name]].concat());

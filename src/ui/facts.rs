@@ -11,8 +11,11 @@ use crate::image::Image;
 use crate::image::boot_file::Role;
 use crate::image::root::RootKind;
 use crate::persistence::home;
+use crate::plan::sprout;
 use crate::plan::target::sizes;
 use crate::published::{Comparison, Published};
+use crate::refusal::Refusal;
+use crate::request::Size;
 use crate::table::{Kind, Scheme};
 
 /// An image, what was published of it, and whether it is that.
@@ -66,6 +69,7 @@ pub fn image(image: &Image) -> String {
     table(image, &mut line);
     boot(image, &mut line);
     inside(image, &mut line);
+    can(image, &mut line);
     for oddity in &image.oddities {
         line("odd", oddity.clone());
     }
@@ -207,18 +211,9 @@ fn boot(image: &Image, line: Line<'_>) {
     );
 }
 
-/// What the initrd can do, and what follows for persistence.
+/// What the initrd can do.
 fn inside(image: &Image, line: Line<'_>) {
     let Some(initrd) = &image.initrd_facts else {
-        if !image.stack.persists() {
-            line(
-                "can",
-                format!(
-                    "be written as it is; there is no persistence for {} images",
-                    image.stack.name()
-                ),
-            );
-        }
         return;
     };
     let version = |number: Option<u32>| number.map_or("unknown".into(), |n| n.to_string());
@@ -249,33 +244,62 @@ fn inside(image: &Image, line: Line<'_>) {
     );
     let filesystems: Vec<&str> = initrd.filesystems.iter().map(String::as_str).collect();
     line("", format!("mounts {}", filesystems.join(" ")));
+}
+
+/// What can be done with the image.
+fn can(image: &Image, line: Line<'_>) {
     if !image.stack.persists() {
-        line(
-            "can",
-            format!(
-                "be written as it is; there is no persistence for {} images",
-                image.stack.name()
-            ),
-        );
-        return;
+        let stack = image.stack.name();
+        let text = format!("be written as it is; there is no persistence for {stack} images");
+        return line("can", text);
     }
+    let Some(initrd) = &image.initrd_facts else {
+        return;
+    };
     line("can", "be written with a persistent overlay on /".into());
+    line("", grow(image));
     let facts = home::Facts {
         overlay: false,
         systemd: initrd.systemd,
         livesys: image.tree.as_ref().is_some_and(|tree| tree.livesys),
         attributes: true,
     };
-    line(
-        "",
-        match facts.mechanism() {
-            Ok(mechanism) => format!(
-                "have a /home of its own, with an overlay or without ({})",
-                mechanism.describe()
-            ),
-            Err(why) => format!("have a /home of its own with an overlay, not without ({why})"),
+    let home = match facts.mechanism() {
+        Ok(mechanism) => {
+            let how = mechanism.describe();
+            format!("have a /home of its own, with an overlay or without ({how})")
+        }
+        Err(why) => format!("have a /home of its own with an overlay, not without ({why})"),
+    };
+    line("", home);
+}
+
+/// What a sprout of the image grows from, or why there can be none.
+fn grow(image: &Image) -> String {
+    let source = match sprout::source(image) {
+        Ok(source) => source,
+        Err(refusal) => return grows_not(&refusal),
+    };
+    match sprout::within(image, &source) {
+        Ok(Some(_)) => {
+            "grow a btrfs sprout from its own root image, which is copied nowhere".into()
+        }
+        Ok(None) => match sprout::seed(image, &source).size {
+            Size::Fixed(room) => {
+                let room = room.binary();
+                format!("grow a btrfs sprout from a seed made of its root, in {room} of the stick")
+            }
+            Size::Rest => "grow a btrfs sprout from a seed made of its root".into(),
         },
-    );
+        Err(refusal) => grows_not(&refusal),
+    }
+}
+
+fn grows_not(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Impossible { why, .. } => format!("grow no btrfs sprout ({why})"),
+        other => format!("grow no btrfs sprout ({other})"),
+    }
 }
 
 /// A disk with what may be done to it.

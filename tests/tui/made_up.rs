@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the threads of the interface could have found out, made up: an image, some disks, a plan, a report.
 //!
-//! `tests/fixtures/tui` holds what `inspect`, and `write --dry-run --json --seed demo --overlay-size 8GiB --home-size
-//! rest` on a file of 30 752 000 000 bytes, said of `small-iso kiwi … --label Fedora-SoaS-Live-42 --title
-//! "Fedora-SoaS-Live 42" --size 1100`, with the bytes behind the image cut short.
+//! `tests/fixtures/tui` holds what `inspect`, and `write --dry-run --json --seed demo --overlay-size-mb 7052 --home-size
+//! rest` (what the third preset asks for) on a file of 30 752 000 000 bytes, said of `small-iso kiwi … --label
+//! Fedora-SoaS-Live-42 --title "Fedora-SoaS-Live 42" --size 1100`, with the bytes behind the image cut short.
+//!
+//! The screens of the README are of one stick that is written once: what one of them says, no other contradicts.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use livestick::capacity::places::Probe;
 use livestick::capacity::{Capacity, Finding};
 use livestick::chain::{Holds, Link};
 use livestick::diagnosis::{self as damage, Again, Cause, Cure, Damage};
@@ -157,6 +160,9 @@ pub fn plan() -> Box<Plan> {
         serial: Some("4C5300016".into()),
         diskseq: Some(16),
     });
+    // What a file has not: it is probed, and what was published lies beside the image.
+    plan.image.published = published();
+    plan.probe = Probe::of(plan.target.size);
     Box::new(plan)
 }
 
@@ -177,17 +183,31 @@ pub fn report() -> Box<Report> {
     report.state = StickState::Complete;
     report.image = Some(plan.image.name.clone());
     report.image_size = Some(plan.image.size);
-    report.sha256 = Some("5ad1".repeat(16));
+    report.sha256 = Some("5a".repeat(32));
+    report.published = Some(plan.image.published.clone());
     report.read_back = Some(ReadBack {
         bytes: plan.image.size,
         verdict: Verdict::Verified {
             proof: "direct reads; the kernel fetched 1 152 319 488 bytes from the device".into(),
         },
         tree: "90ab".repeat(16),
-        restored: "5ad1".repeat(16),
+        restored: "5a".repeat(32),
         ranges: plan.patches.len(),
         changed: plan.changed(),
         reasons: plan.reasons(),
+    });
+    report.capacity = Some(Capacity {
+        claimed: Bytes(STICK),
+        finding: Finding::Genuine,
+        full: false,
+        blank: false,
+        marks: plan.probe.as_ref().unwrap().places.len(),
+        read: plan.probe.as_ref().unwrap().search.len,
+        verdict: Verdict::Verified {
+            proof: "direct reads".into(),
+        },
+        lost: Vec::new(),
+        left: Vec::new(),
     });
     report.made = made.collect();
     report.boot = vec![
@@ -199,9 +219,9 @@ pub fn report() -> Box<Report> {
     Box::new(report)
 }
 
-/// What was published of the image, and how far it was compared.
-pub fn digest(compared: Compared) -> Message {
-    let published = Published::Listed {
+/// What was published of the image.
+fn published() -> Published {
+    Published::Listed {
         sums: vec![Sum {
             algorithm: Algorithm::Sha256,
             value: vec![0x5a; 32],
@@ -211,11 +231,15 @@ pub fn digest(compared: Compared) -> Message {
             key: "B0F4950458F69E1150C6C5EDC8AC4916105EF944".into(),
             owner: "Fedora (42) <fedora-42-primary@fedoraproject.org>".into(),
         },
-    };
+    }
+}
+
+/// The same, and how far it was compared.
+pub fn digest(compared: Compared) -> Message {
     Message::Digest {
         path: IMAGE.into(),
         digest: Box::new(Digest {
-            published: Ok(published),
+            published: Ok(published()),
             compared,
         }),
     }
@@ -237,7 +261,7 @@ pub fn looked(task: Purpose, damaged: bool) -> Box<Report> {
     } else {
         (
             Holds::Proven,
-            "identical to the image except 6 ranges, 812 bytes",
+            "identical to the image except 11 ranges, 2 876 bytes",
         )
     };
     report.links = vec![
@@ -307,7 +331,7 @@ pub fn probed() -> Box<Report> {
         },
         full: false,
         blank: false,
-        marks: 230,
+        marks: 215,
         read: Bytes::mib(200),
         verdict: Verdict::Verified {
             proof: "direct reads".into(),
@@ -429,16 +453,38 @@ impl Way {
         let tasks = way.press(Cmd::Enter);
         assert!(matches!(tasks.as_slice(), [Task::Write(..)]), "{tasks:?}");
         let (steps, total) = way.begin();
-        let mut done = Bytes::ZERO;
-        way.event(Event::Started { step: 0 });
-        done += steps[0].bytes;
-        way.event(Event::Finished { step: 0 });
-        way.event(Event::Started { step: 1 });
+        let copy = steps
+            .iter()
+            .position(|step| step.work == Work::Copy)
+            .unwrap();
+        let mut before = Bytes::ZERO;
+        for (step, what) in steps.iter().enumerate().take(copy) {
+            way.event(Event::Started { step });
+            // The image is on a hard disk, and marks are read back.
+            let rate = match what.work {
+                Work::CheckImage => Bytes::mib(30),
+                _ => Bytes::mib(12),
+            };
+            let mut done = rate;
+            while done < what.bytes {
+                way.event(Event::Progress {
+                    step,
+                    done: before + done,
+                    total,
+                });
+                way.wait(Duration::from_millis(500));
+                done += rate;
+            }
+            before += what.bytes;
+            way.event(Event::Finished { step });
+        }
+        way.event(Event::Started { step: copy });
+        let mut done = before;
         for i in 0..60_u64 {
             // Sticks are fast for a while, and then they are not.
             done += Bytes::mib(if i < 12 { 20 } else { 6 + i % 5 });
             way.event(Event::Progress {
-                step: 1,
+                step: copy,
                 done,
                 total,
             });
@@ -551,7 +597,7 @@ impl Way {
     /// A probe asks.
     pub fn to_probe_question() -> Way {
         Way::to_errand(&[Cmd::Char('p')]).asked(
-            "232 marks of 4 KiB are written, read back and taken back.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
+            "215 marks of 4 KiB are written, read back and taken back.\nIts contents are as before afterwards. Do not pull it out meanwhile.",
         )
     }
 }

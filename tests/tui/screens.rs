@@ -367,8 +367,15 @@ fn in_the_smallest_window_nothing_essential_is_cut() {
     );
     shows(
         &Way::to_writing(),
-        &["%", "left", "2. write", "at work", "6. write and read back"],
+        &["%", "left", "4. write", "at work", "5. make the overlay"],
     );
+    // Where not all steps have room, the one at work has.
+    let mut way = Way::to_writing();
+    for step in 4..9 {
+        way.event(Event::Finished { step: step - 1 });
+        way.event(Event::Started { step });
+    }
+    shows(&way, &["9. write and read back the first MiB", "at work"]);
     shows(
         &Way::to_repair_question(),
         &["Write this again?", "1 bit flipped", "Type Ultra", "> "],
@@ -396,11 +403,7 @@ fn in_the_smallest_window_nothing_essential_is_cut() {
     );
     shows(
         &Way::to_report(),
-        &[
-            "verified: 1 152 319 488 bytes",
-            "identical to the image",
-            "more lines below",
-        ],
+        &["verified: 1 152 319 488 bytes", "more lines below"],
     );
 }
 

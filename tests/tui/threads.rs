@@ -4,7 +4,7 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use livestick::event::Event;
+use livestick::event::{self, Event};
 use livestick::plan::Plan;
 use livestick::report::{Exit, Failure, StickState};
 use livestick::ui::tui::work::{Message, Task, Work, Write, Writer};
@@ -54,9 +54,14 @@ fn a_writer_that_panics_still_tells_what_the_stick_is() {
     );
     let failure = ended(|plan, _, _, _, sink| {
         begin(plan, sink);
-        sink(Event::Started { step: 0 });
-        sink(Event::Finished { step: 0 });
-        sink(Event::Started { step: 1 });
+        let steps = plan.steps();
+        let blank = steps
+            .iter()
+            .position(|step| step.work == event::Work::Blank);
+        let step = blank.unwrap();
+        sink(Event::Started { step });
+        sink(Event::Finished { step });
+        sink(Event::Started { step: step + 1 });
         panic!("in the middle")
     });
     assert_eq!(

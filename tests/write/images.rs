@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::partitions::blkid;
-use crate::support::lab::livestick;
-use crate::support::program::{run, text};
+use crate::support::lab::{iso, livestick, scratch};
+use crate::support::program::{root, run, text};
 use crate::written::{Written, number, word};
 
 /// A file of the ISO tree, from xorriso's report: first block, blocks, bytes, path.
@@ -152,5 +152,54 @@ pub fn judge_places(written: &Written) {
         let (from, to) = (block * 2048, (block + blocks) * 2048);
         let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
         assert!(image[from..to].iter().all(|byte| *byte == 0), "{file}");
+    }
+}
+
+/// What `inspect` says can be done is what a plan is made for, and what it says cannot be done is refused.
+#[test]
+fn what_an_image_can_do_is_what_a_plan_takes() {
+    if !root() {
+        return;
+    }
+    let images: [(&str, &[&str]); 6] = [
+        (
+            "grub2",
+            &["--cryptsetup", "generator program library module"],
+        ),
+        ("grub2", &["--rootfs", "btrfs"]),
+        ("grub2", &["--drivers", "ext4 overlay squashfs"]),
+        ("isolinux", &[]),
+        ("kiwi", &[]),
+        ("debian-live", &[]),
+    ];
+    for (layout, options) in images {
+        let image = iso(layout, options);
+        let out = livestick(&["inspect", text(&image)]);
+        let said = String::from_utf8(out.stdout).unwrap();
+        let stick = scratch().join("never.img");
+        let takes = |more: &[&str]| {
+            let plan = [
+                "write",
+                text(&image),
+                text(&stick),
+                "--size",
+                "2GiB",
+                "--dry-run",
+            ];
+            livestick(&[&plan, more].concat()).status.code() == Some(0)
+        };
+        for (words, more) in [
+            ("persistent overlay on /", &["--overlay-size-mb", "400"][..]),
+            (
+                "grow a btrfs sprout from",
+                &["--persistence", "sprout", "--overlay-size-mb", "400"],
+            ),
+        ] {
+            assert_eq!(
+                said.contains(words),
+                takes(more),
+                "{layout} {options:?}, {words}: {said}"
+            );
+        }
     }
 }

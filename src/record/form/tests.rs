@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copies that are made, read, cut and edited.
 
 use proptest::prelude::*;
 
+use uuid::Uuid;
+
 use super::*;
+use crate::record::{Change, EspFile, Kept, Origin, Part, REGION_GRAIN, RecordedImage, tree};
+use crate::units::Extent;
 use crate::units::GIB;
 
 /// A record of a stick with `chunks` whole chunks and a short one, with one item at least of everything.

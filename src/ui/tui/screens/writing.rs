@@ -64,7 +64,7 @@ pub fn draw(job: &Job, now: Instant, look: Look, area: Rect, buffer: &mut Buffer
     gauge(job, look, row(inner, 0), buffer);
     let numbers = numbers(job, now, usize::from(inner.width));
     Line::from(numbers).render(row(inner, 1), buffer);
-    let steps = u16::try_from(job.steps().len()).unwrap_or(6).min(8);
+    let steps = u16::try_from(job.steps().len()).unwrap_or(6).min(10);
     let place = Rect {
         y: inner.y + 2,
         height: steps.min(inner.height.saturating_sub(2)),
@@ -138,13 +138,18 @@ fn is_format(job: &Job) -> bool {
     matches!(job.work(), Some(Work::Format { .. }))
 }
 
+/// The steps. Where there is no room for all, those at the end: from the one on that shows the one at work and the next.
 fn draw_steps(job: &Job, look: Look, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
+    let begun = |progress: &Progress| !matches!(progress, Progress::ToCome);
+    let begun = job.progress.iter().rposition(begun).map_or(0, |at| at + 1);
+    let shown = (begun + 1).min(job.steps().len());
     let lines: Vec<Line<'_>> = job
         .steps()
         .iter()
         .zip(&job.progress)
         .enumerate()
+        .skip(shown.saturating_sub(usize::from(area.height)))
         .map(|(i, (step, progress))| {
             let (mark, word, style) = match progress {
                 Progress::Done => (look.done(), "done", look.good()),

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::support::device::Loop;
 use crate::support::grown::{Stick, done, not_done, verified};
 use crate::support::lab::{iso, livestick, scratch};
-use crate::support::program::{command, root, run, text};
+use crate::support::program::{root, run, text};
 
 /// A stick image file with an overlay on ext4 and a `/home`.
 fn with_overlay(layout: &str) -> Stick {
@@ -212,16 +212,16 @@ fn a_stick_that_is_pulled_out_is_told_as_that() {
         return;
     }
     let stick = with_overlay("grub2");
-    let node = run("losetup", &["--find", "--show", text(&stick.path)]);
-    let node = node.trim();
-    let reset = asked(node.into(), What::Reset { home: false });
+    let mut plugged = Some(Loop::over(&stick.path));
+    let node = plugged.as_ref().unwrap().node.clone();
+    let reset = asked(node, What::Reset { home: false });
     let failure = failing(
         &reset,
         || {},
         |event| {
             if let Event::Finished { .. } = event {
                 // It goes as soon as nobody has it open: before it is looked over.
-                let _ = command("losetup").args(["--detach", node]).status();
+                drop(plugged.take());
             }
         },
     );

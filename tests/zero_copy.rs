@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use support::device::Loop;
 use support::lab::{iso, livestick, scratch};
 use support::program::{command, root, run, text, unshared};
 use tempfile::TempDir;
@@ -319,19 +320,12 @@ fn what_is_wrong_with_another_sticks_seed_is_not_blamed_on_this_one() {
         file.write_all_at(&wrong, at).unwrap();
     }
     // As if it were plugged in: before any device of the first one, and behind all of them.
-    let attach = |how: &[&str], place: &Place| {
-        let (at, len) = (place.at.to_string(), place.len.to_string());
-        let window = ["-r", "-o", &at, "--sizelimit", &len];
-        let all = [how, &window, &[text(&two.path)]].concat();
-        run("losetup", &all).trim().to_owned()
-    };
     let last = format!("/dev/loop{}", 200 + std::process::id() % 50);
-    let mut held = vec![
-        attach(&["-f", "--show"], &seed),
-        attach(&["-f", "--show"], &sprout),
+    let held = [
+        Loop::window(&two.path, seed.at, seed.len),
+        Loop::window(&two.path, sprout.at, sprout.len),
+        Loop::named(&last, &two.path, seed.at, seed.len),
     ];
-    attach(&[&last], &seed);
-    held.push(last);
     // It would be taken for this one's, by whoever looks through all devices.
     let both = one.judge("btrfs check --readonly --check-data-csum $sprout 2>&1 || echo wrong");
     assert!(both.contains("wrong"), "{both}");
@@ -339,7 +333,7 @@ fn what_is_wrong_with_another_sticks_seed_is_not_blamed_on_this_one() {
     let out = livestick(&["reset", text(&one.path), "--yes"]);
     let err = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{err}");
-    run("losetup", &["-d", &held[0], &held[1], &held[2]]);
+    drop(held);
     one.verified();
     let out = livestick(&["verify", text(&two.path)]);
     assert_eq!(out.status.code(), Some(6));

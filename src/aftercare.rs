@@ -6,15 +6,23 @@
 //! * The stick's record says what was made and how. Without one nothing is done, and what it says is judged like a plan
 //!   from somebody else, for whoever can write to a stick can write a record.
 //! * The image's range is not touched, nor is the seed: what is verified of them holds on.
+//! * What is written to is where the record and the partition table both say ([`places`]), and that is asked twice: for
+//!   the plan, and once more with the target held, after somebody thought about the question.
 //! * A sprout's root is put back in one step ([`crate::apply::regrow`]); people's files stay unless they are asked for.
 //! * What was changed is looked over by its own checker in the end, as `verify` does it.
 
+mod actions;
+mod grown;
 pub mod job;
+mod places;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
+
+use self::actions::{Resetting, detach};
+use self::grown::Grown;
 
 use crate::disk::direct::Kind;
 use crate::disk::{System, shown};
@@ -22,17 +30,16 @@ use crate::event::{Step, Task, Work};
 use crate::host::Host;
 use crate::plan::audit::audit_sprout;
 use crate::plan::filesystem::Filesystem;
-use crate::plan::layout::Purpose;
 use crate::plan::making::Making;
+use crate::plan::sprout::need_to_change;
 use crate::plan::{PlannedTarget, target};
-use crate::record::Record;
+use crate::read::ReadAt;
+use crate::record::{self, Record};
 use crate::refusal::Refusal;
 use crate::request;
-use crate::sprout::{Home, Sprout};
-use crate::superblock::Details;
+use crate::sprout::Sprout;
 use crate::units::{Bytes, Extent};
 use crate::verify::filesystem::Part;
-use crate::verify::sprout::superblock;
 use crate::verify::subject::Subject;
 
 /// What is to be done.
@@ -98,7 +105,8 @@ pub struct Plan {
     pub actions: Vec<Action>,
     what: What,
     record: Record,
-    sprout: Option<Sprout>,
+    sprout: Option<(Sprout, Grown)>,
+    goes: Vec<String>,
     stays: Vec<String>,
 }
 
@@ -106,6 +114,7 @@ pub struct Plan {
 #[derive(Debug, Serialize)]
 pub struct Listing<'a> {
     actions: &'a [Action],
+    goes: &'a [String],
     stays: &'a [String],
 }
 
@@ -114,6 +123,7 @@ impl Plan {
     pub fn listing(&self) -> Listing<'_> {
         Listing {
             actions: &self.actions,
+            goes: &self.goes,
             stays: &self.stays,
         }
     }
@@ -124,10 +134,10 @@ impl Plan {
         let description = &self.target.description;
         match self.what {
             What::Reset { .. } => {
-                let home = if self.stays.iter().any(|stays| stays.contains("/home")) {
-                    ""
-                } else {
+                let home = if self.goes.iter().any(|goes| goes.contains("/home")) {
                     ", with all that is in /home"
+                } else {
+                    ""
                 };
                 format!("What is thrown away on {path} ({description}) is lost{home}.")
             }
@@ -150,7 +160,7 @@ impl Plan {
             Action::Root { home: true } => {
                 "put the sprout's root back to the image's, and empty its /home".into()
             }
-            Action::Grow => "grow the sprout anew from its seed, with an empty /home".into(),
+            Action::Grow => "grow the sprout anew from its seed".into(),
             Action::Detach => {
                 "copy what is in the seed alone into the sprout, and remove the seed from it".into()
             }
@@ -163,7 +173,10 @@ impl Plan {
             let (work, bytes) = match action {
                 Action::Make { filesystem } => (Work::Format { partition }, filesystem.effort()),
                 Action::Detach => {
-                    let seed = self.sprout.as_ref().map(|sprout| sprout.seed.extent.len);
+                    let seed = self
+                        .sprout
+                        .as_ref()
+                        .map(|(sprout, _)| sprout.seed.extent.len);
                     (Work::Sprout, seed.unwrap_or_default())
                 }
                 Action::Root { .. } | Action::Grow => (Work::Sprout, Bytes::mib(16)),
@@ -174,7 +187,7 @@ impl Plan {
                 bytes,
             });
         }
-        for (partition, part) in self.changed().iter().enumerate() {
+        for (partition, part) in self.looked_over().iter().enumerate() {
             steps.push(Step {
                 title: format!("check the {} filesystem ({})", part.purpose, part.kind),
                 work: Work::CheckFilesystem { partition },
@@ -184,19 +197,56 @@ impl Plan {
         steps
     }
 
-    /// The partitions that are changed, as a look at the stick has them.
-    fn changed(&self) -> Vec<Part> {
-        let changed = |purpose: &str| {
-            self.actions.iter().any(|action| match action {
-                Action::Make { filesystem } => filesystem.purpose.to_string() == purpose,
-                _ => purpose == "sprout",
-            })
-        };
+    /// Whether the partition of this purpose is written to.
+    fn changes(&self, purpose: &str) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::Make { filesystem } => filesystem.purpose.to_string() == purpose,
+            _ => purpose == "sprout",
+        })
+    }
+
+    /// Whether the sprout needs its seed after this.
+    fn needs_seed(&self) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::Root { .. } => {
+                let grown = self.sprout.as_ref().map(|(_, grown)| *grown);
+                grown != Some(Grown::Alone)
+            }
+            Action::Grow => true,
+            Action::Make { .. } | Action::Detach => false,
+        })
+    }
+
+    /// The partitions that have to be where they were made: those that are written to, and the seed of a sprout.
+    fn touched(&self) -> impl Iterator<Item = &record::Part> {
+        let detaches = self.actions.contains(&Action::Detach);
+        self.record.parts.iter().filter(move |part| {
+            let seed = part.purpose == "seed" && (detaches || self.needs_seed());
+            seed || self.changes(&part.purpose)
+        })
+    }
+
+    /// What is looked over in the end: what was changed, and the seed without which it is nothing.
+    fn looked_over(&self) -> Vec<Part> {
         let parts = self.record.parts.iter();
         parts
-            .filter(|part| changed(&part.purpose))
+            .filter(|part| {
+                (part.purpose == "seed" && self.needs_seed()) || self.changes(&part.purpose)
+            })
             .filter_map(Part::recorded)
             .collect()
+    }
+
+    /// Refuses a medium that is not as the plan saw it.
+    fn still(&self, medium: &dyn ReadAt) -> Result<(), Refusal> {
+        places::there(medium, self.touched())?;
+        match &self.sprout {
+            Some((sprout, grown)) if Grown::of(medium, sprout) != *grown => Err(refusal(
+                &self.target.path,
+                "has another sprout than when it was looked at; start again",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -210,6 +260,9 @@ impl fmt::Display for Plan {
         )?;
         for action in &self.actions {
             writeln!(f, "do         {}", Plan::title(action))?;
+        }
+        for goes in &self.goes {
+            writeln!(f, "goes       {goes}")?;
         }
         for stays in &self.stays {
             writeln!(f, "stays      {stays}")?;
@@ -245,16 +298,33 @@ pub fn look(request: &Request, host: &Host) -> Result<Plan, Refusal> {
     if record.parts.is_empty() {
         return Err(no("is the plain image: it keeps nothing"));
     }
-    let making = Making::parse(&record.making).filter(|making| of_record(making, &record));
-    let Some(making) = making else {
+    let Some(making) = Making::parse(&record.making) else {
         return Err(no(
             "does not tell in its record how its partitions were made; write it again",
         ));
     };
-    let sprout = making.sprout.clone();
-    let (actions, stays) = match request.what {
-        What::Reset { home } => reset(&making, home, &subject, &target, host)?,
-        What::Detach => detach(sprout.as_ref(), &subject, &target)?,
+    places::sound(&making, &record, target.size).map_err(|why| {
+        no(&format!(
+            "has a record that is not trusted: {why}; write it again"
+        ))
+    })?;
+    if record.generation == u64::MAX {
+        return Err(no(
+            "has a record that cannot be changed any more (its generation is the last); write it again",
+        ));
+    }
+    let sprout = making.sprout.clone().map(|sprout| {
+        let grown = Grown::of(&subject.medium, &sprout);
+        (sprout, grown)
+    });
+    let (actions, goes, stays) = match request.what {
+        What::Reset { home } => Resetting {
+            home,
+            target: &target,
+            host,
+        }
+        .plan(&making, sprout.as_ref())?,
+        What::Detach => detach(sprout.as_ref(), &target)?,
     };
     if (target.kind == Kind::Disk || sprout.is_some()) && !(host.root && host.loop_devices) {
         return Err(Refusal::Host(format!(
@@ -262,200 +332,19 @@ pub fn look(request: &Request, host: &Host) -> Result<Plan, Refusal> {
             shown(&target.path)
         )));
     }
-    if let Some(sprout) = &sprout {
-        audit_sprout(sprout, record.image.size, host)?;
+    if let Some((sprout, _)) = &sprout {
+        need_to_change(host)?;
+        audit_sprout(sprout, record.image.size)?;
     }
-    Ok(Plan {
+    let plan = Plan {
         target,
         actions,
         what: request.what,
         record,
         sprout,
+        goes,
         stays,
-    })
-}
-
-/// Whether the partitions of `making` are those of the record, whose places are known to be sound.
-fn of_record(making: &Making, record: &Record) -> bool {
-    let listed = |purpose: &str, extent: Extent| {
-        let parts = &record.parts;
-        parts
-            .iter()
-            .any(|part| part.purpose == purpose && part.extent == extent)
     };
-    let filesystems = &making.filesystems;
-    let parts = making
-        .sprout
-        .iter()
-        .flat_map(|sprout| [("seed", &sprout.seed), ("sprout", &sprout.sprout)]);
-    filesystems
-        .iter()
-        .all(|one| listed(&one.purpose.to_string(), one.extent))
-        && parts
-            .into_iter()
-            .all(|(purpose, part)| listed(purpose, part.extent))
-}
-
-/// The filesystem as this machine would make it.
-fn as_here(
-    filesystem: &Filesystem,
-    target: &PlannedTarget,
-    host: &Host,
-) -> Result<Filesystem, Refusal> {
-    let top = filesystem.tree.first().map(|entry| entry.path.as_str());
-    let top = top.filter(|_| filesystem.purpose == Purpose::Overlay);
-    let made = Filesystem::decide(filesystem.kind, target.kind != Kind::Disk, top, host)?;
-    let filesystem = Filesystem {
-        backing: made.backing,
-        filling: made.filling,
-        subvolume: made.subvolume,
-        compressed: made.compressed,
-        ..filesystem.clone()
-    };
-    filesystem.audit(target.kind != Kind::Disk, host)?;
-    Ok(filesystem)
-}
-
-/// What a reset does, and what it leaves alone.
-fn reset(
-    making: &Making,
-    home: bool,
-    subject: &Subject,
-    target: &PlannedTarget,
-    host: &Host,
-) -> Result<(Vec<Action>, Vec<String>), Refusal> {
-    let mut actions = Vec::new();
-    let mut stays = vec!["the image, its boot menus and the record".to_owned()];
-    if let Some(sprout) = &making.sprout {
-        stays.push("the seed".into());
-        let inside = home && sprout.home == Home::Subvolume;
-        // Grown anew it is as on the first day, whatever happened to it; but then everything in it goes.
-        let whole = inside || (home && sprout.home == Home::Root);
-        actions.push(if whole && !detached(sprout, subject) {
-            Action::Grow
-        } else {
-            Action::Root { home: inside }
-        });
-        if !home && sprout.home == Home::Subvolume {
-            stays.push("/home, in the sprout".into());
-        }
-    }
-    for filesystem in &making.filesystems {
-        if filesystem.purpose == Purpose::Home && !home {
-            stays.push("the partition of /home".into());
-            continue;
-        }
-        if filesystem.encryption.is_some() {
-            return Err(refusal(
-                &target.path,
-                "has an encrypted /home, which is not made anew without its passphrase; leave out --home, or write the stick again",
-            ));
-        }
-        let filesystem = Box::new(as_here(filesystem, target, host)?);
-        actions.push(Action::Make { filesystem });
-    }
-    if actions.is_empty() {
-        return Err(refusal(
-            &target.path,
-            "keeps nothing but /home; add --home to throw that away",
-        ));
-    }
-    Ok((actions, stays))
-}
-
-/// The sprout as a look at the stick has it.
-fn part_of(sprout: &Sprout) -> Part {
-    Part {
-        purpose: "sprout".into(),
-        number: sprout.sprout.number,
-        kind: request::FsKind::Btrfs,
-        extent: sprout.sprout.extent,
-        uuid: None,
-    }
-}
-
-/// Whether the sprout needs no seed any more.
-fn detached(sprout: &Sprout, subject: &Subject) -> bool {
-    superblock(subject, &part_of(sprout)).is_some_and(|found| {
-        matches!(
-            found.details,
-            Details::Btrfs {
-                seeding: false,
-                devices: 1,
-                ..
-            }
-        )
-    })
-}
-
-fn detach(
-    sprout: Option<&Sprout>,
-    subject: &Subject,
-    target: &PlannedTarget,
-) -> Result<(Vec<Action>, Vec<String>), Refusal> {
-    let Some(sprout) = sprout else {
-        return Err(refusal(
-            &target.path,
-            "has no sprout to detach from its seed",
-        ));
-    };
-    if detached(sprout, subject) {
-        return Err(refusal(
-            &target.path,
-            "has a sprout that needs no seed any more",
-        ));
-    }
-    let stays = vec![
-        "everything that was changed, and /home".to_owned(),
-        format!(
-            "the seed in partition {}: nothing that starts needs it any more, and `verify` knows it as before",
-            sprout.seed.number
-        ),
-    ];
-    Ok((vec![Action::Detach], stays))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::filesystem::{Backing, Filling};
-    use crate::record::form::tests::made_up;
-    use crate::request::FsKind;
-
-    #[test]
-    fn what_a_record_says_elsewhere_is_not_written_over() {
-        let record = made_up(3, 1);
-        let part = &record.parts[0];
-        let filesystem = |purpose, extent| Filesystem {
-            purpose,
-            number: part.number,
-            extent,
-            partuuid: part.partuuid.clone(),
-            kind: FsKind::Ext4,
-            label: "ovl-1".into(),
-            uuid: part.uuid,
-            backing: Backing::Loop,
-            filling: Filling::Mkfs,
-            subvolume: None,
-            compressed: false,
-            encryption: None,
-            tree: Vec::new(),
-        };
-        let says = |filesystem| {
-            let making = Making::of(&[filesystem], None);
-            let text = making.text();
-            let read = Making::parse(&text).unwrap();
-            assert_eq!(read, making);
-            of_record(&read, &record)
-        };
-        assert!(says(filesystem(Purpose::Overlay, part.extent)));
-        assert!(!says(filesystem(Purpose::Home, part.extent)));
-        let whole = Extent {
-            at: Bytes::ZERO,
-            len: record.medium,
-        };
-        assert!(!says(filesystem(Purpose::Overlay, whole)));
-        assert_eq!(Making::default().text(), "");
-        assert_eq!(Making::parse("{}"), None);
-    }
+    plan.still(&subject.medium)?;
+    Ok(plan)
 }

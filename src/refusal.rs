@@ -113,6 +113,16 @@ pub enum Refusal {
     /// The target is not one, or is in use.
     #[error("{0}")]
     Target(String),
+    /// What the record tells of is not where the partition table says.
+    #[error(
+        "the stick was partitioned anew after it was written: {what}: {why}. What lies there now may be somebody's, so nothing is written over it; `livestick write` makes a stick of it again"
+    )]
+    Repartitioned {
+        /// "partition 4 (overlay)".
+        what: String,
+        /// What is other than it was.
+        why: String,
+    },
     /// A program of the distribution is missing.
     #[error("{program} is needed to {purpose} and was not found; install the package {package}")]
     MissingProgram {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sticks with a seed and a sprout, judged by the kernel, btrfs-progs, xorriso and cpio.
+//! Sticks with a seed and a sprout as they are written, judged by the kernel, btrfs-progs, xorriso and cpio.
 
 // What is not a test function here is still test code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -9,100 +9,15 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use livestick::record::place;
-use livestick::table::{Kind, Table};
-use livestick::units::Extent;
-use support::device::patiently;
+use support::grown::{SPROUT, Stick, link, nothing_left, verified};
 use support::lab::{iso, livestick, scratch};
-use support::program::{command, root, run, text, unshared};
+use support::program::{command, root, run, text};
 use tempfile::TempDir;
-
-const SPROUT: [&str; 4] = ["--persistence", "sprout", "--overlay-size-mb", "256"];
-
-struct Stick {
-    dir: TempDir,
-    path: PathBuf,
-    image: PathBuf,
-}
-
-impl Stick {
-    fn write(layout: &str, options: &[&str], more: &[&str]) -> (Stick, String) {
-        let dir = TempDir::new_in(scratch()).unwrap();
-        let (path, image) = (dir.path().join("stick.img"), iso(layout, options));
-        let all = [
-            &[
-                "write",
-                text(&image),
-                text(&path),
-                "--size",
-                "640MiB",
-                "--yes",
-            ],
-            &SPROUT[..],
-            more,
-        ];
-        let out = livestick(&all.concat());
-        let said = String::from_utf8_lossy(&out.stdout).into_owned();
-        let err = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{said}{err}");
-        (Stick { dir, path, image }, said)
-    }
-
-    /// The new partitions but the record's, in the order of the medium.
-    fn parts(&self) -> Vec<Extent> {
-        let table = |path: &Path| Table::read(&fs::read(path).unwrap()).unwrap();
-        let old = table(&self.image).partitions.len();
-        let records = [Kind::Gpt(place::GPT_TYPE), Kind::Mbr(place::MBR_TYPE)];
-        let mut parts: Vec<Extent> = table(&self.path).partitions[old..]
-            .iter()
-            .filter(|partition| !records.contains(&partition.kind))
-            .map(|partition| partition.extent)
-            .filter(|extent| extent.at.0 > fs::metadata(&self.image).unwrap().len())
-            .collect();
-        parts.sort();
-        parts
-    }
-
-    /// Runs a script with the seed and the sprout attached as `$seed` and `$sprout`, in a mount namespace of its own.
-    fn judge(&self, script: &str) -> String {
-        let parts = self.parts();
-        let attach = |name: &str, extent: &Extent| {
-            format!(
-                "{name}=$(losetup -f --show --offset {} --sizelimit {} stick.img)\n",
-                extent.at, extent.len
-            )
-        };
-        let script = format!(
-            "set -e\nmkdir -p mnt\n{}{}trap 'umount -q mnt || :; losetup -d $seed $sprout' EXIT\n{script}",
-            attach("seed", &parts[0]),
-            attach("sprout", &parts[1]),
-        );
-        unshared(&script, self.dir.path())
-    }
-
-    fn file(&self, path: &str) -> Vec<u8> {
-        let to = self.dir.path().join("out");
-        let _ = fs::remove_file(&to);
-        run(
-            "xorriso",
-            &[
-                "-indev",
-                text(&self.path),
-                "-osirrox",
-                "on",
-                "-extract",
-                path,
-                text(&to),
-            ],
-        );
-        fs::read(to).unwrap()
-    }
-}
 
 /// The file whose place the initrd takes, and the menu of BIOS.
 fn places(layout: &str) -> (&'static str, &'static str) {
@@ -168,14 +83,6 @@ fn whole(layout: &str, more: &[&str]) {
     assert!(menu.contains("root=live:CDLABEL="), "{menu}");
     run("checkisomd5", &[text(&stick.path)]);
     nothing_left(&stick.path);
-}
-
-/// What scans for filesystems may hold a loop device open for a moment; it goes when the last one closes it.
-fn nothing_left(stick: &Path) {
-    let held = || run("losetup", &["-a"]).contains(text(stick));
-    assert!(patiently(|| !held()), "{}", run("losetup", &["-a"]));
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!mounts.contains("sprout-"), "{mounts}");
 }
 
 #[test]
@@ -274,22 +181,6 @@ fn a_kill_at_any_moment_leaves_a_blank_stick_and_nothing_behind() {
         }
     }
     println!("{complete} of 12 came to their end");
-}
-
-/// The report of `livestick verify` as JSON, and its exit status.
-fn verified(stick: &Stick) -> (i32, serde_json::Value) {
-    let report = stick.dir.path().join("verify.json");
-    let out = livestick(&["verify", text(&stick.path), "--report", text(&report)]);
-    let report = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
-    (out.status.code().unwrap(), report)
-}
-
-/// A link of a report: how far it holds, and everything it says.
-fn link(report: &serde_json::Value, name: &str) -> (String, String) {
-    let links = report["links"].as_array().unwrap();
-    let link = links.iter().find(|link| link["name"] == name).unwrap();
-    let said = format!("{} {}", link["result"], link["how"]);
-    (link["holds"].as_str().unwrap().into(), said)
 }
 
 #[test]
@@ -436,238 +327,6 @@ fn a_btrfs_root_gets_a_sprout_by_itself_and_others_an_overlay() {
         "9",
     ]);
     assert_eq!(out.status.code(), Some(2));
-}
-
-/// Runs `livestick` with these words and the stick, which has to succeed.
-fn done(stick: &Stick, words: &[&str]) -> String {
-    let all = [&words[..1], &[text(&stick.path), "--yes"], &words[1..]].concat();
-    let out = livestick(&all);
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    let err = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{words:?}: {said}{err}");
-    nothing_left(&stick.path);
-    said
-}
-
-/// Refused, with these words, and not a byte of the stick changed.
-fn not_done(stick: &Stick, words: &[&str], why: &str) {
-    let before = fs::read(&stick.path).unwrap();
-    let all = [&words[..1], &[text(&stick.path), "--yes"], &words[1..]].concat();
-    let out = livestick(&all);
-    let err = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(3), "{words:?}: {err}");
-    assert!(err.contains(why), "{words:?}: {err}");
-    assert!(fs::read(&stick.path).unwrap() == before, "{words:?} wrote");
-}
-
-/// What a system that ran from the stick could have left behind.
-const CHANGE: &str = "mount -o device=$seed $sprout mnt
-    rm mnt/@/etc/os-release; head -c 3000000 /dev/urandom >mnt/@/usr/new
-    btrfs -q subvolume create mnt/@/var/machines; btrfs -q subvolume create mnt/@/var/machines/one
-    echo mine >mnt/@/var/machines/one/file; echo mine >mnt/@home/mine; umount mnt";
-/// Whether it is gone, but for people's files.
-const AS_NEW: &str = "mount -o device=$seed $sprout mnt
-    test -e mnt/@/etc/os-release; test ! -e mnt/@/usr/new; test ! -e mnt/@/var/machines
-    test -f mnt/@/etc/udev/rules.d/65-livestick-sprout.rules
-    test -L mnt/@/etc/systemd/system/local-fs.target.wants/home.mount
-    diff -r --no-dereference -x 65-livestick-sprout.rules -x home.mount mnt/@ mnt/@image >diff || :
-    ! grep -v '^Only in mnt/@.*: \\(udev\\|rules.d\\|systemd\\|system\\|local-fs.target.wants\\)$' diff
-    btrfs subvolume list mnt; ls mnt/@home; umount mnt";
-
-#[test]
-fn reset_puts_the_first_day_back_and_detach_needs_no_seed() {
-    if !root() {
-        return;
-    }
-    let (stick, _) = Stick::write("grub2", &[], &[]);
-    stick.judge(CHANGE);
-    let plan = done(&stick, &["reset", "--dry-run"]);
-    assert!(plan.contains("stays      /home, in the sprout"), "{plan}");
-    done(&stick, &["reset"]);
-    let said = stick.judge(AS_NEW);
-    assert!(said.contains("mine"), "{said}");
-    assert_eq!(said.matches("path @").count(), 3, "{said}");
-    let (status, report) = verified(&stick);
-    assert_eq!(status, 0, "{report}");
-
-    // With /home the sprout is grown anew, and the record tells its new name.
-    stick.judge(CHANGE);
-    let said = done(&stick, &["reset", "--home"]);
-    assert!(said.contains("sprout"), "{said}");
-    assert!(!stick.judge(AS_NEW).contains("mine"));
-    let (status, report) = verified(&stick);
-    assert_eq!(status, 0, "{report}");
-    let (_, said) = link(&report, "sprout");
-    assert!(!said.contains("made anew since"), "{said}");
-
-    // In use.
-    let part = stick.parts()[1];
-    let held = run(
-        "losetup",
-        &[
-            "-f",
-            "--show",
-            "-o",
-            &part.at.to_string(),
-            text(&stick.path),
-        ],
-    );
-    for words in [&["reset"][..], &["detach"]] {
-        not_done(&stick, words, held.trim().trim_start_matches("/dev/"));
-    }
-    run("losetup", &["-d", held.trim()]);
-
-    let said = done(&stick, &["detach"]);
-    assert!(
-        said.contains("nothing that starts needs it any more"),
-        "{said}"
-    );
-    // The seed's partition is wiped, and everything is there.
-    let seed = stick.parts()[0];
-    let before = fs::read(&stick.path).unwrap();
-    let file = fs::File::options().write(true).open(&stick.path).unwrap();
-    file.write_all_at(&vec![0; seed.len.index().unwrap()], seed.at.0)
-        .unwrap();
-    let alone = "btrfs check --readonly --check-data-csum $sprout >/dev/null 2>&1
-        mount -o subvol=@ $sprout mnt; find mnt -type f -exec cat {} + | wc -c; test -f mnt/etc/os-release; umount mnt";
-    stick.judge(alone);
-    file.write_all_at(
-        &before[seed.at.index().unwrap()..][..seed.len.index().unwrap()],
-        seed.at.0,
-    )
-    .unwrap();
-    let (status, report) = verified(&stick);
-    assert_eq!(status, 0, "{report}");
-    not_done(&stick, &["detach"], "needs no seed any more");
-    stick.judge(&CHANGE.replace("-o device=$seed ", ""));
-    done(&stick, &["reset", "--home"]);
-    let said = stick.judge(&AS_NEW.replace("-o device=$seed ", ""));
-    assert!(!said.contains("mine"), "{said}");
-}
-
-#[test]
-fn reset_makes_an_overlay_anew_and_leaves_home() {
-    if !root() {
-        return;
-    }
-    let dir = TempDir::new_in(scratch()).unwrap();
-    for (fs_kind, home) in [("ext4", "btrfs"), ("btrfs", "ext4")] {
-        let (path, image) = (dir.path().join("stick.img"), iso("grub2", &[]));
-        let _ = fs::remove_file(&path);
-        let words = [
-            "write",
-            text(&image),
-            text(&path),
-            "--size",
-            "640MiB",
-            "--yes",
-        ];
-        let more = [
-            "--overlay-size-mb",
-            "128",
-            "--overlay-fs",
-            fs_kind,
-            "--home-size-mb",
-            "128",
-            "--home-fs",
-            home,
-        ];
-        assert!(livestick(&[&words[..], &more].concat()).status.success());
-        let stick = Stick {
-            dir: TempDir::new_in(scratch()).unwrap(),
-            path: path.clone(),
-            image,
-        };
-        let parts = stick.parts();
-        let both = |script: &str| {
-            let mount = |name: &str, extent: &Extent| {
-                format!(
-                    "d=$(losetup -f --show -o {} --sizelimit {} {}); all=\"$all $d\"; mkdir -p {name}; mount $d {name}\n",
-                    extent.at,
-                    extent.len,
-                    text(&path)
-                )
-            };
-            let script = format!(
-                "set -e; all=; trap 'umount upper home || :; losetup -d $all' EXIT\n{}{}{script}",
-                mount("upper", &parts[0]),
-                mount("home", &parts[1])
-            );
-            let mut unshare = command("unshare");
-            unshare
-                .args(["--mount", "--propagation", "private", "sh", "-c"])
-                .arg(script)
-                .current_dir(dir.path());
-            let out = unshare.output().unwrap();
-            assert!(
-                out.status.success(),
-                "{}",
-                String::from_utf8_lossy(&out.stderr)
-            );
-            String::from_utf8(out.stdout).unwrap()
-        };
-        let list = "find upper -printf '%P %m %U %y\\n' | sort; blkid -p -o export $d | grep UUID=";
-        let first = both(list);
-        let junk =
-            "f=$(find upper -name 'overlay-*' | head -1); echo x >$f/junk; echo mine >home/mine";
-        both(junk);
-        done(&stick, &["reset"]);
-        assert_eq!(both(list), first);
-        assert_eq!(both("cat home/mine"), "mine\n");
-        let (status, report) = verified(&stick);
-        assert_eq!(status, 0, "{report}");
-        done(&stick, &["reset", "--home"]);
-        assert_eq!(both("ls home | grep mine || :"), "");
-        assert_eq!(verified(&stick).0, 0);
-        not_done(&stick, &["detach"], "no sprout");
-    }
-    // Nothing is kept, or nobody tells.
-    let path = dir.path().join("plain.img");
-    let image = iso("grub2", &[]);
-    let words = [
-        "write",
-        text(&image),
-        text(&path),
-        "--size",
-        "64MiB",
-        "--yes",
-    ];
-    assert!(livestick(&words).status.success());
-    let stick = Stick {
-        dir: TempDir::new_in(scratch()).unwrap(),
-        path,
-        image,
-    };
-    not_done(&stick, &["reset"], "plain image");
-    fs::write(&stick.path, fs::read(&stick.image).unwrap()).unwrap();
-    not_done(&stick, &["reset"], "no record");
-}
-
-#[test]
-fn a_reset_that_is_killed_leaves_a_root_and_nothing_behind() {
-    if !root() {
-        return;
-    }
-    let (stick, _) = Stick::write("grub2", &["--size", "48"], &[]);
-    stick.judge(CHANGE);
-    let program = env!("CARGO_BIN_EXE_livestick");
-    for round in 0..8 {
-        let mut child = Command::new(program)
-            .args(["reset", text(&stick.path), "--yes"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        sleep(Duration::from_millis(40 + round * 90));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        nothing_left(&stick.path);
-        stick.judge("mount -o device=$seed,subvol=@ $sprout mnt; test -d mnt/usr; umount mnt");
-    }
-    done(&stick, &["reset"]);
-    let said = stick.judge(AS_NEW);
-    assert!(said.contains("mine"), "{said}");
-    assert_eq!(said.matches("path @").count(), 3, "{said}");
 }
 
 /// Nothing mixes them up: each has a seed of its own name, and grows from that.

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use support::device::Loop;
 use support::lab::{iso, livestick, scratch};
 use support::program::{command, root, run, text, unshared};
 use tempfile::TempDir;
@@ -301,6 +302,49 @@ fn two_sticks_of_one_image_at_once() {
     );
     nothing_left(&first.path);
     nothing_left(&other);
+}
+
+/// The same seed on another stick is damaged, and there for everybody to see: that is the other one's fault.
+#[test]
+fn what_is_wrong_with_another_sticks_seed_is_not_blamed_on_this_one() {
+    if !root() {
+        return;
+    }
+    let image = iso("grub2", &["--rootfs", "btrfs", "--rootfs-label", "Same"]);
+    let (one, two) = (Stick::write(&image, &[]), Stick::write(&image, &[]));
+    let (seed, sprout) = (two.part("seed"), two.part("sprout"));
+    // A tree of it cannot be read, and neither can most of its data.
+    let file = fs::File::options().write(true).open(&two.path).unwrap();
+    let wrong = vec![0x5a; 4096];
+    for at in (seed.at + (5 << 20)..seed.at + seed.len - 4096).step_by(1 << 16) {
+        file.write_all_at(&wrong, at).unwrap();
+    }
+    // As if it were plugged in: before any device of the first one, and behind all of them.
+    // The kernel lists them in the order in which their numbers were used first, so free ones are made before the last.
+    drop([(); 8].map(|()| Loop::over(&two.path)));
+    let used = |number: &u32| Path::new(&format!("/sys/block/loop{number}")).exists();
+    let last = (200..250).find(|number| !used(number));
+    let last = format!("/dev/loop{}", last.unwrap_or(200 + std::process::id() % 50));
+    let held = [
+        Loop::window(&two.path, seed.at, seed.len),
+        Loop::window(&two.path, sprout.at, sprout.len),
+        Loop::named(&last, &two.path, seed.at, seed.len),
+    ];
+    // It is taken for this one's by whoever looks through all devices, where it is the last of them: tests that run at
+    // the same time may have put another one there.
+    let both = one.judge("btrfs check --readonly --check-data-csum $sprout 2>&1 || echo wrong");
+    let blamed = both.ends_with("wrong\n");
+    println!("who looks through all devices blames the wrong one: {blamed}");
+    one.verified();
+    let out = livestick(&["reset", text(&one.path), "--yes"]);
+    let err = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{err}");
+    drop(held);
+    one.verified();
+    let out = livestick(&["verify", text(&two.path)]);
+    assert_eq!(out.status.code(), Some(6));
+    nothing_left(&one.path);
+    nothing_left(&two.path);
 }
 
 /// An image that differs from one that works by what a script does to `root.img` in it; refused with these words.

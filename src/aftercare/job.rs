@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Doing what a plan of [`super`] says, and looking over what was changed.
+//!
+//! Before the first write the stick is compared with the plan once more: while a question waits for its answer sticks
+//! are plugged in and out, and written. After it nothing is a refusal any more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -7,23 +10,22 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::{Action, Plan};
-use crate::apply::ending::told;
+use crate::apply::ending::{tell_if_gone, told};
 use crate::apply::filesystem::Maker;
 use crate::apply::flow::Stop;
 use crate::apply::sprout::Grower;
 use crate::apply::{let_go, opening};
-use crate::chain;
+use crate::chain::Holds;
 use crate::disk::direct::Medium;
-use crate::disk::{System, shown};
+use crate::disk::{Identity, System, shown};
 use crate::event::{self, Event, Work};
 use crate::host::Host;
-use crate::record::place;
+use crate::record::{Record, place};
 use crate::report::{Exit, Failure, Made, Report, StickState};
 use crate::sprout::Sprout;
-use crate::verify::filesystem;
 use crate::verify::steps::Steps;
 use crate::verify::subject::Subject;
-use crate::verify::{refused, stopped};
+use crate::verify::{filesystem, refused, stopped, stored};
 
 /// Does what the plan says.
 pub fn run(
@@ -42,14 +44,19 @@ pub fn run(
         cancel,
         steps: &mut steps,
         state: &mut state,
+        record: plan.record.clone(),
         report: Report::new(plan.what.task(), words),
     };
     let ended = job.run();
     let report = job.report;
-    let ended = match ended {
-        Ok(()) => Ok(report),
-        Err(failure) => Err(Failure { state, ..failure }),
-    };
+    let ended = ended.map(|()| report).map_err(|failure| {
+        let mut failure = Failure { state, ..failure };
+        if let Exit::WriteFailed | Exit::NotVerified = failure.exit {
+            let next = "run the same command again";
+            tell_if_gone(&plan.target, steps.current(), next, &mut failure);
+        }
+        failure
+    });
     event::end(ended, began, sink)
 }
 
@@ -59,6 +66,8 @@ struct Job<'a, 'b> {
     cancel: &'a AtomicBool,
     steps: &'a mut Steps<'b>,
     state: &'a mut StickState,
+    /// The record that the stick has by now.
+    record: Record,
     report: Report,
 }
 
@@ -75,7 +84,7 @@ impl Job<'_, '_> {
         let system = System::real();
         let medium = opening::target(&self.plan.target, None, &system)
             .map_err(|error| failed(Exit::Refused, &error))?;
-        let ended = self.act(&medium);
+        let ended = self.still(&medium).and_then(|()| self.act(&medium));
         let mut notes = Vec::new();
         let_go(medium, &mut notes);
         self.report.notes.extend(notes);
@@ -89,12 +98,26 @@ impl Job<'_, '_> {
                 .iter()
                 .map(|stays| format!("as it was: {stays}")),
         );
-        self.report.exit = if chain::holds(&self.report.links) {
+        // What was changed and not looked at is not called verified.
+        let links = &self.report.links;
+        let proven = links.iter().all(|link| link.holds == Holds::Proven);
+        self.report.exit = if proven && links.len() == self.plan.looked_over().len() {
             Exit::Verified
         } else {
             Exit::NotVerified
         };
         Ok(())
+    }
+
+    /// Whether the stick is still the one that the plan was made for, and as it was then.
+    fn still(&self, medium: &Medium) -> Result<(), Failure> {
+        if stored::find(medium).record.as_ref() != Some(&self.plan.record) {
+            return Err(refused(&super::refusal(
+                &self.plan.target.path,
+                "was written to after it was looked at; start again",
+            )));
+        }
+        self.plan.still(medium).map_err(|why| refused(&why))
     }
 
     fn act(&mut self, medium: &Medium) -> Result<(), Failure> {
@@ -125,7 +148,7 @@ impl Job<'_, '_> {
                 Action::Root { .. } | Action::Grow | Action::Detach => {
                     self.steps.start(Work::Sprout);
                     let sprout = plan.sprout.as_ref().context("there is no sprout");
-                    let sprout = sprout.map_err(|error| failed(Exit::Refused, &error))?;
+                    let (sprout, _) = sprout.map_err(|error| failed(Exit::WriteFailed, &error))?;
                     self.sprout(action, sprout, medium)
                         .map_err(|stop| self.stop(stop))?;
                     None
@@ -146,7 +169,7 @@ impl Job<'_, '_> {
         }
     }
 
-    fn sprout(&self, action: &Action, sprout: &Sprout, medium: &Medium) -> Result<(), Stop> {
+    fn sprout(&mut self, action: &Action, sprout: &Sprout, medium: &Medium) -> Result<(), Stop> {
         let grower = Grower {
             plan: sprout,
             host: self.host,
@@ -167,25 +190,43 @@ impl Job<'_, '_> {
     }
 
     /// The record gets the identifier of the sprout that was grown anew.
-    fn renamed(&self, uuid: &str, medium: &Medium) -> Result<(), Stop> {
-        let mut record = self.plan.record.clone();
-        record.generation += 1;
+    fn renamed(&mut self, uuid: &str, medium: &Medium) -> Result<(), Stop> {
+        let generation = self.record.generation.checked_add(1);
+        self.record.generation =
+            generation.context("counting up the record, which is of the last generation")?;
         let uuid = uuid
             .parse()
             .context("reading the identifier of the sprout")?;
-        for part in &mut record.parts {
+        for part in &mut self.record.parts {
             if part.purpose == "sprout" {
                 part.uuid = uuid;
             }
         }
-        place::store(medium, &record).context("writing the record of what is on the stick")?;
+        place::store(medium, &self.record).context("writing the record of what is on the stick")?;
         Ok(())
     }
 
-    /// Looks over what was changed.
+    /// Looks over what was changed. Nothing of this is a refusal: the stick was written to.
     fn check(&mut self, system: &System) -> Result<(), Failure> {
-        let subject = Subject::open(&self.plan.target.path, system).map_err(|why| refused(&why))?;
-        for (partition, part) in self.plan.changed().iter().enumerate() {
+        let target = &self.plan.target;
+        let lost = |why: String| Failure {
+            exit: Exit::NotVerified,
+            message: format!(
+                "{} was changed, and then {why}; verify it",
+                shown(&target.path)
+            ),
+            state: StickState::Untouched,
+        };
+        let subject = Subject::open(&target.path, system)
+            .map_err(|why| lost(format!("it could not be read: {why}")))?;
+        if let (Some(pinned), Some(disk)) = (&target.identity, &subject.disk) {
+            let same = pinned.compare(&Identity::of(disk));
+            same.map_err(|why| lost(format!("another disk was there: {why}")))?;
+        }
+        if subject.record.as_ref() != Some(&self.record) {
+            return Err(lost("its record was not there any more".into()));
+        }
+        for (partition, part) in self.plan.looked_over().iter().enumerate() {
             self.steps.start(Work::CheckFilesystem { partition });
             // It has another identifier if it was grown anew.
             let now = subject.parts.iter().find(|now| now.purpose == part.purpose);

@@ -4,20 +4,25 @@
 use crate::apply::flow::Stop;
 use crate::disk::direct::{Kind, MediumError};
 use crate::disk::{System, shown};
-use crate::plan::Plan;
+use crate::plan::PlannedTarget;
 use crate::report::{Exit, Failure, StickState};
 
 /// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
 /// takes them for bad places.
-pub(super) fn tell_if_gone(plan: &Plan, step: Option<&str>, failure: &mut Failure) {
-    let target = &plan.target;
+/// `next`: what to do once it is plugged in again.
+pub(crate) fn tell_if_gone(
+    target: &PlannedTarget,
+    step: Option<&str>,
+    next: &str,
+    failure: &mut Failure,
+) {
     let identity = target.identity.as_ref();
     let gone =
         identity.is_some_and(|one| target.kind == Kind::Disk && one.is_gone(&System::real()));
     if gone {
         failure.exit = Exit::WriteFailed;
         failure.message = format!(
-            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and write it again",
+            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and {next}",
             shown(&target.path),
             step.unwrap_or("open it")
         );

@@ -33,7 +33,7 @@ use crate::request::FsKind;
 use crate::units::{Bytes, Extent};
 
 /// Every superblock that could be taken for a filesystem's lies in the first so many bytes.
-const OLD_SUPERBLOCKS: usize = 1 << 20;
+pub(super) const OLD_SUPERBLOCKS: usize = 1 << 20;
 
 /// What mkfs and the checkers work on.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use crate::report::Made;
 use crate::sprout::Sprout;
 use crate::units::Bytes;
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     /// Looks at a root image that shall be the seed, before anything is written.
     pub(super) fn foresee(&self, image: &fs::File, medium: &Medium) -> Result<(), End> {
         let Some(sprout) = self.plan.sprout.as_ref().filter(|sprout| sprout.within) else {
@@ -33,12 +33,10 @@ impl Job<'_> {
         })
     }
 
-    fn grower<'b>(
-        &'b self,
-        plan: &'b Sprout,
-        image: &'b fs::File,
-        medium: &'b Medium,
-    ) -> Grower<'b> {
+    fn grower<'b>(&self, plan: &'b Sprout, image: &'b fs::File, medium: &'b Medium) -> Grower<'b>
+    where
+        'a: 'b,
+    {
         Grower {
             plan,
             host: self.host,
@@ -52,28 +50,13 @@ impl Job<'_> {
     /// Makes seed and sprout, where there are to be.
     pub(super) fn sprout(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
         let plan = self.plan;
-        let cancel = self.cancel;
         let Some(sprout) = &plan.sprout else {
             return Ok(Vec::new());
         };
-        let grower = Grower {
-            plan: sprout,
-            host: self.host,
-            image: Some(image),
-            target: &plan.target.path,
-            medium,
-            cancel,
-        };
         if sprout.within {
-            return self.sprout_within(image, medium);
+            return self.sprout_within(sprout, image, medium);
         }
-        let ended = |what: &'static str| {
-            move |stop| match stop {
-                Stop::Failed(_) if cancel.load(Ordering::Relaxed) => Stop::Cancelled,
-                Stop::Failed(error) => Stop::Failed(error.context(what)),
-                stop @ Stop::Cancelled => stop,
-            }
-        };
+        let grower = self.grower(sprout, image, medium);
         let room = sprout.seed.extent.len;
         self.start(Work::Seed);
         let mut taken = Bytes::ZERO;
@@ -82,7 +65,8 @@ impl Job<'_> {
             self.progress((now - taken).index().unwrap_or(0));
             taken = now;
         };
-        let survey = grower.seed(&mut seen).map_err(ended("making the seed"))?;
+        let survey = grower.seed(&mut seen);
+        let survey = survey.map_err(|stop| self.ended(stop, "making the seed"))?;
         self.finish();
 
         self.start(Work::Compare);
@@ -97,13 +81,13 @@ impl Job<'_> {
             compared += len;
             self.progress(Bytes(after.saturating_sub(before)).index().unwrap_or(0));
         };
-        let equal = grower
-            .compare(&mut seen)
-            .map_err(ended("checking the seed"))?;
+        let equal = grower.compare(&mut seen);
+        let equal = equal.map_err(|stop| self.ended(stop, "checking the seed"))?;
         self.finish();
 
         self.start(Work::Sprout);
-        let uuid = grower.grow().map_err(ended("growing the sprout"))?;
+        let uuid = grower.grow();
+        let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
         self.finish();
         let filesystem = format!("btrfs ({}, zstd)", sprout.checksum);
         Ok(vec![
@@ -128,17 +112,19 @@ impl Job<'_> {
     }
 
     /// Grows the sprout from the image's own root, whose checksums are all compared first.
-    fn sprout_within(&mut self, image: &fs::File, medium: &Medium) -> Result<Vec<Made>, End> {
-        let plan = self.plan;
-        let Some(sprout) = &plan.sprout else {
-            return Ok(Vec::new());
-        };
+    fn sprout_within(
+        &mut self,
+        sprout: &Sprout,
+        image: &fs::File,
+        medium: &Medium,
+    ) -> Result<Vec<Made>, End> {
+        let grower = self.grower(sprout, image, medium);
         self.start(Work::Compare);
-        let checked = self.grower(sprout, image, medium).check_seed();
+        let checked = grower.check_seed();
         checked.map_err(|stop| self.ended(stop, "checking the seed"))?;
         self.finish();
         self.start(Work::Sprout);
-        let uuid = self.grower(sprout, image, medium).grow();
+        let uuid = grower.grow();
         let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
         self.finish();
         let filesystem = format!("btrfs ({})", sprout.checksum);
@@ -161,7 +147,10 @@ impl Job<'_> {
     }
 
     /// Why a program ended: Ctrl-C can reach it before it has a process group of its own.
-    fn ended(&self, stop: Stop, what: &'static str) -> Stop {
+    fn ended<C>(&self, stop: Stop, what: C) -> Stop
+    where
+        C: std::fmt::Display + Send + Sync + 'static,
+    {
         match stop {
             Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
             Stop::Failed(error) => Stop::Failed(error.context(what)),
@@ -169,6 +158,7 @@ impl Job<'_> {
         }
     }
 
+    /// Makes the filesystems behind the image.
     pub(super) fn filesystems(&mut self, medium: &Medium) -> Result<Vec<Made>, End> {
         let plan = self.plan;
         let maker = Maker {
@@ -188,14 +178,8 @@ impl Job<'_> {
                 }
                 (Some(_), None) => Err(Stop::Failed(anyhow!("its key was not made"))),
             };
-            let checked_by = made.map_err(|stop| match stop {
-                // Ctrl-C can reach a program before it has a process group of its own.
-                Stop::Failed(_) if self.cancel.load(Ordering::Relaxed) => Stop::Cancelled,
-                Stop::Failed(error) => Stop::Failed(
-                    error.context(format!("making the {} filesystem", filesystem.purpose)),
-                ),
-                stop @ Stop::Cancelled => stop,
-            })?;
+            let what = format!("making the {} filesystem", filesystem.purpose);
+            let checked_by = made.map_err(|stop| self.ended(stop, what))?;
             medium.flush()?;
             all.push(Made {
                 purpose: filesystem.purpose.to_string(),

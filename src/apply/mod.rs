@@ -118,7 +118,8 @@ pub fn run_with(
     let ended = ended.map_err(|end| {
         let mut failure = end.into_failure(state);
         if let Exit::WriteFailed | Exit::NotVerified | Exit::Counterfeit = failure.exit {
-            tell_if_gone(plan, step.as_deref(), &mut failure);
+            let next = "write it again";
+            tell_if_gone(&plan.target, step.as_deref(), next, &mut failure);
         }
         failure
     });

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::disk::direct::{Kind, Medium};
+use crate::disk::target::Target;
 use crate::disk::{Disk, Identity, Protected, Standing, System, mounts, shown};
 use crate::image::Version;
 use crate::plan::{Plan, PlannedTarget};
@@ -106,6 +107,8 @@ fn still(
     if target.kind != Kind::Disk {
         let meta = fs::metadata(&target.path).with_context(|| format!("looking at {name}"))?;
         pinned.compare(&Identity::of_file(&meta))?;
+        // It may be a loop device or swap by now, or behind the image.
+        Target::resolve(&target.path, image, system)?;
         return Ok(Vec::new());
     }
     let disk = Disk::numbered(pinned.dev, system)?;

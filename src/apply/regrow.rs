@@ -7,20 +7,21 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, bail};
-use rustix::fs::RenameFlags;
+use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::apply::flow::Stop;
-use crate::apply::grow::delete_subvolume;
+use crate::apply::grow::{delete_subvolume, first_inside};
 use crate::apply::loopdev::LoopDevice;
 use crate::apply::mounted::{Access, Mounted};
-use crate::apply::program::run;
-use crate::apply::sprout::{Grower, TOP_LEVEL};
-use crate::sprout::{Driver, HOME, Home, ROOT, TREE, tree};
+use crate::apply::sprout::{Grower, TOP_LEVEL, superblock, there};
+use crate::sprout::{Driver, HOME, Home, ROOT, tree};
 use crate::superblock::Details;
 
 /// What is being made, or is about to go.
 const BESIDE: &str = "@livestick-reset";
+/// Subvolumes in subvolumes.
+const DEPTH: usize = 64;
 
 /// A sprout that is mounted, with its seed if it has one. Fields go in this order.
 struct Open {
@@ -33,12 +34,18 @@ impl Grower<'_> {
     /// How many devices the sprout has: two, or one if it was detached from its seed.
     pub fn devices(&self) -> anyhow::Result<u64> {
         let device = self.attach_read_only(self.plan.sprout.extent)?;
-        match self.superblock(&device)?.details {
+        let found = superblock(&device, self.plan.sprout.extent)?;
+        match found.details {
             Details::Btrfs {
                 seeding: false,
                 devices,
                 ..
-            } => Ok(devices),
+            } if found.label.as_ref() == Some(&self.plan.sprout.label) => Ok(devices),
+            Details::Btrfs { seeding: false, .. } => {
+                bail!(
+                    "the sprout has not the label that it is started by: it was not grown to its end"
+                )
+            }
             _ => bail!("where the sprout was there is something else"),
         }
     }
@@ -84,61 +91,26 @@ impl Grower<'_> {
     pub fn reset(&self, home: bool) -> Result<(), Stop> {
         let open = self.open()?;
         let top = &open.sprout;
-        let at = |name: &str| top.path().join(name);
-        self.remove(top, BESIDE)?;
-        self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(BESIDE)])?;
+        clear(top, BESIDE)?;
+        self.snapshot(top, BESIDE)?;
         let root = tree::enter(top.root(), BESIDE)?;
+        self.has_home(root.as_fd())?;
         self.furnish(root.as_fd())?;
-        drop(root);
         top.sync()?;
         take_place(top.root(), ROOT)?;
-        self.remove(top, BESIDE)?;
+        clear(top, BESIDE)?;
         if home && self.plan.home == Home::Subvolume {
-            self.btrfs(&["subvolume", "create"], &[&at(BESIDE)])?;
-            // As when the sprout was grown.
-            let mut copy = self.command("cp")?;
-            copy.args(["-a", "-T"]).arg(at(ROOT).join("home/."));
-            run(copy.arg(at(BESIDE)), self.cancel)?;
+            self.fill_home(top, root.as_fd(), BESIDE)?;
             top.sync()?;
             take_place(top.root(), HOME)?;
-            self.remove(top, BESIDE)?;
+            clear(top, BESIDE)?;
         }
+        drop(root);
         // The room of what is gone comes back now, and not while the system that starts next is at work.
         // The first request wakes up whoever clears away (Linux, `fs/btrfs/ioctl.c`, `BTRFS_IOC_SYNC`).
         self.btrfs(&["filesystem", "sync"], &[&top.path()])?;
         self.btrfs(&["subvolume", "sync"], &[&top.path()])?;
         self.close(open)
-    }
-
-    /// Takes a subvolume away, with those that a running system made in it.
-    fn remove(&self, top: &Mounted, name: &str) -> Result<(), Stop> {
-        if tree::enter(top.root(), name).is_err() {
-            return Ok(());
-        }
-        let mut list = self.command("btrfs")?;
-        list.args(["subvolume", "list"]).arg(top.path());
-        let text = run(&list, self.cancel)?;
-        let inside = format!("{name}/");
-        let mut paths: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.split_once(" path "))
-            .map(|(_, path)| path)
-            .filter(|path| path.starts_with(&inside))
-            .collect();
-        // What lies deeper goes first.
-        paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
-        for path in paths.into_iter().chain([name]) {
-            let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-            let parent = if parents.is_empty() {
-                top.root()
-                    .try_clone_to_owned()
-                    .context("looking at a sprout")?
-            } else {
-                tree::enter(top.root(), parents)?
-            };
-            delete_subvolume(parent.as_fd(), name)?;
-        }
-        Ok(())
     }
 
     /// Copies what is still in the seed alone into the sprout, which needs no seed from then on.
@@ -170,6 +142,42 @@ impl Grower<'_> {
         self.forget(&[&device]);
         Ok(())
     }
+}
+
+/// Takes away what has this name at the top of a sprout: a subvolume, or whatever else is in the way of one.
+fn clear(top: &Mounted, name: &str) -> anyhow::Result<()> {
+    if !there(top, name) {
+        return Ok(());
+    }
+    if tree::enter(top.root(), name).is_err() {
+        let removed = rustix::fs::unlinkat(top.root(), name, AtFlags::empty());
+        return removed.with_context(|| format!("removing {name} from a sprout"));
+    }
+    remove(top.root(), name.as_bytes(), 0)
+        .context("clearing the old root away; `livestick reset --home` grows the sprout anew")
+}
+
+/// Deletes a subvolume with all that are in it. Their names are a running system's, and so any user's, choice: they are
+/// asked of the kernel, and no link is followed to them.
+fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> anyhow::Result<()> {
+    if depth > DEPTH {
+        bail!("subvolumes lie more than {DEPTH} deep in one another");
+    }
+    let own = tree::enter(parent, name)?;
+    let mut last = None;
+    while let Some(inside) = first_inside(own.as_fd())? {
+        if last.as_ref() == Some(&inside.number) {
+            bail!(
+                "the subvolume with the number {} does not go",
+                inside.number
+            );
+        }
+        let directory = tree::enter(own.as_fd(), &inside.directory)?;
+        remove(directory.as_fd(), &inside.name, depth + 1)?;
+        last = Some(inside.number);
+    }
+    drop(own);
+    delete_subvolume(parent, name)
 }
 
 /// Lets [`BESIDE`] and `name` change places; where there is no `name` any more, it gets that name.

@@ -5,16 +5,15 @@
 //! loop devices and mounts, so that what one step reads was not left in memory by the one before.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags};
 
+use crate::apply::filesystem::OLD_SUPERBLOCKS;
 use crate::apply::flow::Stop;
 use crate::apply::grow::add_device;
 use crate::apply::loopdev::LoopDevice;
@@ -22,17 +21,16 @@ use crate::apply::mounted::{Access, Mounted};
 use crate::apply::program::{run, run_watched};
 use crate::disk::direct::Medium;
 use crate::host::Host;
-use crate::persistence::tree::SELINUX;
 use crate::read::{Source as Bytes512, Window};
 use crate::sprout::tree::{self, Survey, TreeError};
 use crate::sprout::{Driver, HOME, Home, ROOT, Sprout, TREE, room, rule};
 use crate::superblock::{self, Details, Superblock};
 use crate::units::{Bytes, Extent};
 
+mod furnishing;
+
 /// What is mounted is the whole filesystem, whatever subvolume it says is to be mounted by default (btrfs(5)).
 pub(super) const TOP_LEVEL: &str = "subvolid=5";
-/// Every superblock that could be taken for a filesystem's lies in the first so many bytes.
-const OLD_SUPERBLOCKS: usize = 1 << 20;
 /// How the seed is compressed: stronger than what a running system uses, because it is written once.
 const SEED_COMPRESSION: &str = "compress-force=zstd:9";
 
@@ -146,34 +144,37 @@ impl Grower<'_> {
         Ok(survey)
     }
 
-    /// Grows the sprout; gives its identifier, which the kernel made up.
+    /// Grows the sprout; gives its identifier, which the kernel made up. What was in its place is gone only when it is
+    /// known that the seed is there and that one can grow from it.
     pub fn grow(&self) -> Result<String, Stop> {
-        self.blank(self.plan.sprout.extent)?;
         let seed = self.attach_read_only(self.plan.seed.extent)?;
-        let device = self.attach(self.plan.sprout.extent)?;
+        let found = superblock(&seed, self.plan.seed.extent)?;
+        let known = found.uuid.as_deref() == Some(&self.plan.seed_uuid.to_string());
+        if !known || !matches!(found.details, Details::Btrfs { seeding: true, .. }) {
+            return Err(anyhow::anyhow!("the seed is not what was made: {found:?}").into());
+        }
         let sprout = Mounted::new(
             Driver::Btrfs,
             seed.path(),
             &["compress=zstd", TOP_LEVEL],
             Access::ReadFirst,
         )?;
+        self.can_grow(&sprout)?;
+        self.blank(self.plan.sprout.extent)?;
+        let device = self.attach(self.plan.sprout.extent)?;
         add_device(sprout.root(), device.path())?;
         sprout.make_writable()?;
-        let at = |name: &str| sprout.path().join(name);
         if self.plan.within {
             self.take_over(&sprout)?;
         }
-        self.btrfs(&["subvolume", "snapshot"], &[&at(TREE), &at(ROOT)])?;
+        self.snapshot(&sprout, ROOT)?;
         let root = tree::enter(sprout.root(), ROOT)?;
         self.furnish(root.as_fd())?;
         if self.plan.home == Home::Subvolume {
-            self.btrfs(&["subvolume", "create"], &[&at(HOME)])?;
-            // Its attributes, and what the image has in it.
-            let mut copy = self.command("cp")?;
-            copy.args(["-a", "-T"]).arg(at(ROOT).join("home/."));
-            run(copy.arg(at(HOME)), self.cancel)?;
+            self.fill_home(&sprout, root.as_fd(), HOME)?;
         }
         drop(root);
+        // Last: one whose growing was cut short has its seed's label, and is known by that.
         self.btrfs(
             &["filesystem", "label"],
             &[&sprout.path(), Path::new(&self.plan.sprout.label)],
@@ -186,25 +187,55 @@ impl Grower<'_> {
         self.look()
     }
 
-    /// Puts into a new root what it needs to start from the sprout.
-    pub(super) fn furnish(&self, root: BorrowedFd<'_>) -> anyhow::Result<()> {
-        for (path, text) in rule::rules(self.plan) {
-            put(root, path, &text)?;
+    /// Whether a sprout can grow from a seed that is mounted, as far as that shows before anything is written.
+    fn can_grow(&self, seed: &Mounted) -> Result<(), Stop> {
+        if self.plan.within {
+            return self.can_take_over(seed);
         }
-        for (path, content) in self.plan.home_unit() {
-            match content {
-                Ok(text) => put(root, &path, &text)?,
-                Err(target) => link(root, &path, &target)?,
-            }
+        if let Some(name) = [ROOT, HOME].iter().find(|name| there(seed, name)) {
+            return Err(anyhow::anyhow!("the seed has something called {name}").into());
         }
+        let tree = tree::enter(seed.root(), TREE)?;
+        self.has_home(tree.as_fd())
+    }
+
+    /// Whether the image's tree has the directory that becomes a subvolume.
+    pub(super) fn has_home(&self, tree: BorrowedFd<'_>) -> Result<(), Stop> {
+        if self.plan.home == Home::Subvolume && tree::enter(tree, "home").is_err() {
+            return Err(anyhow::anyhow!("its /home is no directory").into());
+        }
+        Ok(())
+    }
+
+    /// Makes the writable snapshot `name` of the image's tree.
+    pub(super) fn snapshot(&self, sprout: &Mounted, name: &str) -> Result<(), Stop> {
+        let tree = tree::enter(sprout.root(), TREE)?;
+        let (from, to) = (name_of(tree.as_fd()), sprout.path().join(name));
+        self.btrfs(&["subvolume", "snapshot"], &[&from, &to])
+    }
+
+    /// Makes the subvolume `name` with what the image has in its `/home`, and with the attributes of that.
+    pub(super) fn fill_home(
+        &self,
+        sprout: &Mounted,
+        root: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<(), Stop> {
+        // By descriptors: a link in the image would lead to this machine's files.
+        let from = tree::enter(root, "home")?;
+        self.btrfs(&["subvolume", "create"], &[&sprout.path().join(name)])?;
+        let to = tree::enter(sprout.root(), name)?;
+        let mut copy = self.command("cp")?;
+        copy.args(["-a", "-T"]).arg(name_of(from.as_fd()).join("."));
+        run(copy.arg(name_of(to.as_fd()).join(".")), self.cancel)?;
         Ok(())
     }
 
     /// Reads back what the sprout says of itself, and mounts it as the booted system will.
     fn look(&self) -> Result<String, Stop> {
         let seed = self.attach_read_only(self.plan.seed.extent)?;
-        let device = self.attach(self.plan.sprout.extent)?;
-        let found = self.superblock(&device)?;
+        let device = self.attach_read_only(self.plan.sprout.extent)?;
+        let found = superblock(&device, self.plan.sprout.extent)?;
         let grown = matches!(
             found.details,
             Details::Btrfs { seeding: false, devices: 2, checksum }
@@ -225,16 +256,6 @@ impl Grower<'_> {
             .uuid
             .context("reading the identifier of the sprout")
             .map_err(Stop::from)
-    }
-
-    pub(super) fn superblock(&self, device: &LoopDevice) -> anyhow::Result<Superblock> {
-        let file = File::open(device.path()).context("opening a loop device")?;
-        let source = Bytes512::new(file, self.plan.sprout.extent.len);
-        let whole = Extent {
-            at: Bytes::ZERO,
-            len: self.plan.sprout.extent.len,
-        };
-        superblock::identify(&Window::new(&source, whole))?.context("the sprout has no superblock")
     }
 
     /// Mounts the image's root tree.
@@ -329,6 +350,22 @@ impl Grower<'_> {
     }
 }
 
+/// What is on a device that is attached to `extent`.
+pub(super) fn superblock(device: &LoopDevice, extent: Extent) -> anyhow::Result<Superblock> {
+    let file = File::open(device.path()).context("opening a loop device")?;
+    let source = Bytes512::new(file, extent.len);
+    let whole = Extent {
+        at: Bytes::ZERO,
+        len: extent.len,
+    };
+    superblock::identify(&Window::new(&source, whole))?.context("there is no superblock")
+}
+
+/// Whether something has this name at the top of a mounted filesystem.
+pub(super) fn there(top: &Mounted, name: &str) -> bool {
+    rustix::fs::statat(top.root(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
 fn in_image(stop: Stop) -> Stop {
     match stop {
         Stop::Failed(error) => Stop::Failed(error.context("looking through the image's root tree")),
@@ -348,63 +385,6 @@ fn open(top: BorrowedFd<'_>, path: &str, flags: OFlags) -> anyhow::Result<OwnedF
     let parent = tree::enter(top, parent)?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(&parent, name, flags, Mode::empty())?)
-}
-
-/// The directory that `path` is in, made if need be, and the last name of `path`. No link is followed, so nothing
-/// outside `top` is ever made.
-fn directory<'a>(top: BorrowedFd<'_>, path: &'a str) -> anyhow::Result<(OwnedFd, &'a str)> {
-    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let mut here = top.try_clone_to_owned()?;
-    for parent in parents.split('/').filter(|parent| !parent.is_empty()) {
-        match rustix::fs::mkdirat(&here, parent, Mode::from_raw_mode(0o755)) {
-            Ok(()) => {
-                let made = tree::enter(here.as_fd(), parent)?;
-                label_like(here.as_fd(), made.as_fd())?;
-                here = made;
-            }
-            Err(Errno::EXIST) => here = tree::enter(here.as_fd(), parent)?,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok((here, name))
-}
-
-/// A new file, root's, with the SELinux label of its directory.
-fn put(top: BorrowedFd<'_>, path: &str, text: &str) -> anyhow::Result<()> {
-    let make = || -> anyhow::Result<()> {
-        let (parent, name) = directory(top, path)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-        label_like(parent.as_fd(), file.as_fd())?;
-        File::from(file).write_all(text.as_bytes())?;
-        Ok(())
-    };
-    make().with_context(|| format!("making /{path} in the sprout"))
-}
-
-/// A new link.
-fn link(top: BorrowedFd<'_>, path: &str, target: &str) -> anyhow::Result<()> {
-    let make = || -> anyhow::Result<()> {
-        let (parent, name) = directory(top, path)?;
-        rustix::fs::symlinkat(target, &parent, name)?;
-        if let Some(label) = tree::attribute(parent.as_fd(), SELINUX)? {
-            let place = name_of(parent.as_fd()).join(name);
-            let none = rustix::fs::XattrFlags::empty();
-            rustix::fs::lsetxattr(&place, SELINUX, &label, none)?;
-        }
-        Ok(())
-    };
-    make().with_context(|| format!("making /{path} in the sprout"))
-}
-
-/// Gives `to` the SELinux label of `from`, where there is one.
-fn label_like(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> anyhow::Result<()> {
-    if let Some(label) = tree::attribute(from, SELINUX)? {
-        tree::set_attribute(to, SELINUX, &label)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@
 use std::os::fd::AsFd;
 
 use anyhow::Context;
-use rustix::fs::{AtFlags, RenameFlags};
+use rustix::fs::RenameFlags;
 
 use crate::apply::flow::Stop;
 use crate::apply::mounted::{Access, Mounted};
 use crate::apply::program::run;
-use crate::apply::sprout::{Grower, TOP_LEVEL, name_of};
-use crate::sprout::{Driver, HOME, Home, ROOT, TREE, tree};
+use crate::apply::sprout::{Grower, TOP_LEVEL, name_of, there};
+use crate::sprout::{Driver, HOME, ROOT, TREE, tree};
 
 impl Grower<'_> {
     /// Whether the image's root can be the seed, as far as that shows when it is mounted: where one cannot be, nothing
@@ -28,20 +28,20 @@ impl Grower<'_> {
             .collect();
         let top = Mounted::new(Driver::Btrfs, device.path(), &options, Access::Read)
             .context("mounting it (is it mounted already, or a stick of this image in use?)")?;
-        let judged = self.tree_of(&top).and_then(|root| {
-            let mut names = [TREE, ROOT, HOME].into_iter().filter(|_| root.is_empty());
-            if let Some(name) = names.find(|name| there(&top, name)) {
-                return Err(anyhow::anyhow!("its root has something called {name}").into());
-            }
-            let tree = tree::enter(top.root(), &root)?;
-            if self.plan.home == Home::Subvolume && tree::enter(tree.as_fd(), "home").is_err() {
-                return Err(anyhow::anyhow!("its /home is no directory").into());
-            }
-            Ok(())
-        });
+        let judged = self.can_take_over(&top);
         drop(top);
         self.forget(&[&device]);
         judged
+    }
+
+    /// Whether [`Grower::take_over`] will find what it needs.
+    pub(super) fn can_take_over(&self, top: &Mounted) -> Result<(), Stop> {
+        let root = self.tree_of(top)?;
+        let mut names = [TREE, ROOT, HOME].into_iter().filter(|_| root.is_empty());
+        if let Some(name) = names.find(|name| there(top, name)) {
+            return Err(anyhow::anyhow!("its root has something called {name}").into());
+        }
+        self.has_home(tree::enter(top.root(), &root)?.as_fd())
     }
 
     /// Compares every checksum of the seed.
@@ -104,8 +104,4 @@ impl Grower<'_> {
         let how = ["subvolume", "set-default", "5"];
         self.btrfs(&how, &[&top.path()])
     }
-}
-
-fn there(top: &Mounted, name: &str) -> bool {
-    rustix::fs::statat(top.root(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }

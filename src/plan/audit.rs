@@ -67,9 +67,11 @@ impl Plan {
             purposes.push(filesystem.purpose);
             filesystem.audit(false, host)?;
         }
-        self.sprout
-            .as_ref()
-            .map_or(Ok(()), |sprout| audit_sprout(sprout, self.image.size, host))
+        let Some(sprout) = &self.sprout else {
+            return Ok(());
+        };
+        sprout::need(&sprout.source, host)?;
+        audit_sprout(sprout, self.image.size)
     }
 
     fn audit_image(&self) -> Result<(), Refusal> {
@@ -273,8 +275,7 @@ impl Filesystem {
 }
 
 /// What is mounted as root lies inside the image, and no name is taken for something else.
-pub(crate) fn audit_sprout(sprout: &Sprout, image: Bytes, host: &Host) -> Result<(), Refusal> {
-    sprout::need(&sprout.source, host)?;
+pub(crate) fn audit_sprout(sprout: &Sprout, image: Bytes) -> Result<(), Refusal> {
     let Extent { at, len } = sprout.source.extent;
     if at.checked_add(len).is_none_or(|end| end > image) {
         return no("the root image of its seed is not inside the image");

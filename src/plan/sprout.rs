@@ -162,6 +162,22 @@ pub fn need(source: &Source, host: &Host) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses a machine that cannot change a sprout that was made: of the kernel that takes btrfs alone, whatever the image
+/// was made of.
+pub fn need_to_change(host: &Host) -> Result<(), Refusal> {
+    if !host.filesystems.contains(Driver::Btrfs.name()) {
+        return Err(Refusal::Host(
+            "this machine's kernel has no btrfs, which changing a sprout needs; use another machine"
+                .into(),
+        ));
+    }
+    let used = |name: &str| matches!(name, "btrfs" | "losetup" | "cp");
+    for (program, package) in PROGRAMS.into_iter().filter(|(name, _)| used(name)) {
+        host.need(program, package, "change a sprout")?;
+    }
+    Ok(())
+}
+
 /// A label of one stick only.
 pub fn label(what: &str, ids: &Ids) -> String {
     let id = ids.uuid(&format!("{what} label")).simple().to_string();

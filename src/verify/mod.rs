@@ -15,6 +15,7 @@ pub mod filesystem;
 pub mod links;
 pub mod locked;
 pub mod region;
+mod secluded;
 pub mod sprout;
 pub mod steps;
 pub mod stored;

@@ -5,7 +5,8 @@
 //!
 //! * Never a scrub: through a sprout it reports faults in an intact seed. `btrfs check` of the seed sees the seed alone.
 //!   That of the sprout sees both; what it says about the seed in the same words as the seed's own check is the seed's.
-//! * `btrfs check` finds the other device by looking through all block devices, so both are attached meanwhile.
+//! * `btrfs check` finds the other device by looking through all block devices, so both are attached meanwhile, and it is
+//!   shown no others ([`super::secluded`]): another stick of the same image may have a seed of the same identifier.
 //! * Where something is wrong the files are named that cannot be read: each is read once through a mount that nobody
 //!   sees. That takes as long as reading everything, and is done only then.
 
@@ -30,6 +31,7 @@ use crate::read::Window;
 use crate::sprout::Driver;
 use crate::superblock::{self, Details, Superblock};
 use crate::verify::filesystem::Part;
+use crate::verify::secluded;
 use crate::verify::subject::Subject;
 
 /// So many files are named.
@@ -102,17 +104,29 @@ pub fn look(
     let btrfs = host.program("btrfs").context("looking for btrfs")?;
     let attach = |part: &Part| LoopDevice::attach_read_only(&losetup, &subject.path(), part.extent);
     let device = attach(part)?;
-    let direct = device.is_direct();
     let seed = match kin {
         Kin::Seed => None,
         Kin::Sprout(seed) => Some(attach(seed)?),
     };
-    let mut faults = check(&btrfs, &device, cancel)?;
+    // What a sprout needs of its seed is read for it, too.
+    let direct = device.is_direct() && seed.as_ref().is_none_or(LoopDevice::is_direct);
+    let both: Vec<&LoopDevice> = [Some(&device), seed.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let alone = secluded::command(&btrfs, &both, host)?;
+    let among_others = alone.is_none() && seed.is_some();
+    let command = alone.unwrap_or_else(|| Command::new(&btrfs));
+    let mut faults = check(command, &device, cancel)?;
     if let Some(seed) = &seed
         && !faults.is_empty()
     {
-        let of_seed = check(&btrfs, seed, cancel)?;
+        // It has one device, so it looks for no other.
+        let of_seed = check(Command::new(&btrfs), seed, cancel)?;
         faults.retain(|line| !of_seed.contains(line));
+    }
+    if let Some(first) = faults.first_mut().filter(|_| among_others) {
+        *first += "; if another stick of this image is plugged in, unplug it and verify again";
     }
     let mut looked = Looked {
         direct,
@@ -123,7 +137,7 @@ pub fn look(
             .as_ref()
             .map(|seed| format!("device={}", seed.path().display()));
         looked.files = unreadable(&device, with.as_deref(), cancel)?;
-        for device in [Some(&device), seed.as_ref()].into_iter().flatten() {
+        for device in both {
             // As in making one: the name of the device will be another's soon.
             let _ = run_always(
                 Command::new(&btrfs)
@@ -137,12 +151,18 @@ pub fn look(
 }
 
 /// The lines of a check that tell of a fault; none if it ended well.
-fn check(btrfs: &Path, device: &LoopDevice, cancel: &AtomicBool) -> Result<Vec<String>, Stop> {
-    let mut command = Command::new(btrfs);
+fn check(
+    mut command: Command,
+    device: &LoopDevice,
+    cancel: &AtomicBool,
+) -> Result<Vec<String>, Stop> {
     command.args(["check", "--readonly", "--check-data-csum"]);
     let (sound, text) = run_to_its_end(command.arg(device.path()), cancel)?;
     if sound {
         return Ok(Vec::new());
+    }
+    if text.lines().any(|line| line == secluded::FAILED) {
+        return Err(anyhow::anyhow!("{}", text.trim().replace('\n', " / ")).into());
     }
     let mut faults: Vec<String> = text.lines().filter_map(fault).map(str::to_owned).collect();
     if faults.is_empty() {

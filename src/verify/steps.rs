@@ -73,6 +73,12 @@ impl<'a> Steps<'a> {
         });
     }
 
+    /// The step that is at work, in words.
+    pub fn current(&self) -> Option<&str> {
+        let step = self.far.steps.get(self.far.current);
+        step.map(|step| step.title.as_str())
+    }
+
     /// Bytes went by.
     pub fn progress(&mut self, len: usize) {
         self.far.done += Bytes(len as u64);

@@ -64,7 +64,7 @@ impl Subject {
             }
             Err(error) => return Err(refuse(&error)),
         };
-        let medium = Medium::open_to_read(&path, kind).map_err(|error| unopened(&path, &error))?;
+        let medium = Medium::open_to_read(&path, kind).map_err(|error| unopened(&error))?;
         let size = medium.size();
         if size == Bytes::ZERO {
             return Err(Refusal::Target(format!(
@@ -217,13 +217,11 @@ pub(super) fn kind(name: &str) -> Option<FsKind> {
         .find(|kind| kind.name() == name)
 }
 
-fn unopened(path: &Path, error: &MediumError) -> Refusal {
+fn unopened(error: &MediumError) -> Refusal {
     let denied = matches!(
         error,
         MediumError::Open { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied
     );
     let next = if denied { "; run it as root" } else { "" };
-    // The path is in the error already.
-    let _ = path;
     Refusal::Target(format!("{error}{next}"))
 }

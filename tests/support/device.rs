@@ -31,6 +31,16 @@ impl Loop {
         Loop::attach(&["--offset", &at, "--sizelimit", &len], file)
     }
 
+    /// The same, of this name, for somebody who only reads.
+    pub fn named(node: &str, file: &Path, at: u64, len: u64) -> Loop {
+        let (at, len) = (at.to_string(), len.to_string());
+        let window = ["--read-only", "--offset", &at, "--sizelimit", &len, node];
+        run("losetup", &[&window[..], &[text(file)]].concat());
+        let held = File::open(node).unwrap();
+        let node = PathBuf::from(node);
+        Loop { node, _held: held }
+    }
+
     /// Over a whole file that is read and written past the page cache.
     pub fn direct(file: &Path) -> Loop {
         Loop::attach(&["--direct-io=on"], file)

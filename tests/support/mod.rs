@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod device;
 pub mod fake;
+pub mod grown;
 pub mod lab;
 pub mod program;
 pub mod stick;

@@ -45,9 +45,9 @@ place() { # place STICK FILE: a byte of the file's data in the seed, as an offse
   logical=$(with_sprout "$1" "mount -o ro \"\$seed\" mnt; top=mnt/@image; test -d \$top || top=mnt; filefrag -v \$top$2 | awk '/^ *0:/ { print \$4 * 4096 }'; umount mnt; btrfs device scan --forget \"\$seed\"")
   # What a chunk's addresses are on the device, by btrfs-progs.
   at=$(with_sprout "$1" 'btrfs inspect-internal dump-tree -t chunk "$seed"' | awk -v want="$logical" '
-    /CHUNK_ITEM/ { sub(/.*CHUNK_ITEM /, ""); sub(/\).*/, ""); start = $0 }
+    /CHUNK_ITEM/ { sub(/.*CHUNK_ITEM /, ""); sub(/\).*/, ""); start = $0 + 0 }
     /length .* owner/ { len = $2 }
-    /stripe 0 devid/ { if (want >= start && want < start + len) { print $6 + want - start } }')
+    /stripe 0 devid/ { if (want + 0 >= start && want < start + len) { print $6 + want - start } }')
   echo $(($(part "$1" seed at) + at + 100))
 }
 invert() { # invert STICK AT

@@ -85,7 +85,11 @@ fn extract(
         .prefix(".livestick-")
         .tempfile_in(&directory)
         .map_err(|error| unwritten(request, &error))?;
-    let digest = copy(&subject, record, file.as_file_mut(), cancel, &mut steps)?;
+    let digest = copy(&subject, record, file.as_file_mut(), cancel, &mut steps);
+    let digest = digest.map_err(|failure| match failure.exit {
+        Exit::NotVerified => subject.gone(steps.current()).unwrap_or(failure),
+        _ => failure,
+    })?;
     steps.finish();
     finish(request, &directory, file)?;
 

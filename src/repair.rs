@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::apply::ending::told;
+use crate::apply::ending::{gone, told};
 use crate::apply::flow::Stop;
 use crate::apply::{let_go, opening};
 use crate::diagnosis::{Cause, Cure, Damage};
@@ -306,8 +306,24 @@ pub fn run(
     let mut state = StickState::Untouched;
     let (far, began) = (plan.far.clone(), plan.began);
     let mut steps = Steps::resume(far, sink);
+    let target = plan.target.clone();
     let ended = write(plan, host, cancel, &mut steps, &mut state);
     let ended = ended.map_err(|failure| Failure { state, ..failure });
+    let exit = ended
+        .as_ref()
+        .map_or_else(|failure| failure.exit, |report| report.exit);
+    // What was pulled out could neither be written to nor read.
+    let message = match exit {
+        Exit::WriteFailed | Exit::NotVerified => gone(&target, steps.current(), "repair it again"),
+        _ => None,
+    };
+    let ended = message.map_or(ended, |message| {
+        Err(Failure {
+            exit: Exit::WriteFailed,
+            message,
+            state,
+        })
+    });
     event::end(ended, began, sink)
 }
 
@@ -346,8 +362,12 @@ fn write(
         if cancel.load(Ordering::Relaxed) {
             return Err(verify::stopped(Stop::Cancelled, Exit::Cancelled));
         }
-        let bytes =
-            right(rewrite, &plan.record, &image).map_err(|error| fail(Exit::Refused, &error))?;
+        // After the first write nothing is a refusal any more.
+        let unread = match *state {
+            StickState::Untouched => Exit::Refused,
+            _ => Exit::WriteFailed,
+        };
+        let bytes = right(rewrite, &plan.record, &image).map_err(|error| fail(unread, &error))?;
         *state = StickState::Partly;
         let written = medium
             .write_at(rewrite.extent.at, &bytes)

@@ -3,30 +3,29 @@
 
 use crate::apply::flow::Stop;
 use crate::disk::direct::{Kind, MediumError};
-use crate::disk::{System, shown};
+use crate::disk::gone;
 use crate::plan::PlannedTarget;
 use crate::report::{Exit, Failure, StickState};
 
-/// The kernel's errors for a disk that was pulled out name anything but that ("No space left on device"), and a probe
-/// takes them for bad places.
-/// `next`: what to do once it is plugged in again.
+/// Says of a failed job that its target was pulled out, where that is so; `next` is to be done once it is plugged in
+/// again.
 pub(crate) fn tell_if_gone(
     target: &PlannedTarget,
     step: Option<&str>,
     next: &str,
     failure: &mut Failure,
 ) {
-    let identity = target.identity.as_ref();
-    let gone =
-        identity.is_some_and(|one| target.kind == Kind::Disk && one.is_gone(&System::real()));
-    if gone {
+    if let Some(message) = gone(target, step, next) {
         failure.exit = Exit::WriteFailed;
-        failure.message = format!(
-            "{} is gone: it was pulled out, or lost its connection, at the step \"{}\"; plug it in and {next}",
-            shown(&target.path),
-            step.unwrap_or("open it")
-        );
+        failure.message = message;
     }
+}
+
+/// The same for a job that came to its end, with a result that says nothing then.
+pub(crate) fn gone(target: &PlannedTarget, step: Option<&str>, next: &str) -> Option<String> {
+    let disk = target.identity.as_ref();
+    let disk = disk.filter(|_| target.kind == Kind::Disk)?;
+    gone::told(&target.path, disk, step, next)
 }
 
 /// How a job ends early.

@@ -8,7 +8,7 @@ use super::mark::Key;
 use super::quick::Probed;
 use super::verdict::Capacity;
 use super::{Probe, full, quick};
-use crate::apply::ending::told;
+use crate::apply::ending::{gone, told};
 use crate::apply::outcome::verdict;
 use crate::apply::{let_go, opening, past_the_cache};
 use crate::disk::System;
@@ -90,7 +90,22 @@ impl Job {
             steps: steps.clone(),
         });
         let mut notes = Vec::new();
-        let ended = self.open_and_probe(host, cancel, &mut Progress::new(steps, sink), &mut notes);
+        let mut progress = Progress::new(steps, sink);
+        let ended = self.open_and_probe(host, cancel, &mut progress, &mut notes);
+        let step = progress.title();
+        // A medium that is not there any more looks like a bad one.
+        let ended = ended.and_then(|capacity| {
+            let doubtful = capacity.exit() != Exit::Verified;
+            let gone = || gone(target, step.as_deref(), "probe it again");
+            let Some(message) = doubtful.then(gone).flatten() else {
+                return Ok(capacity);
+            };
+            Err(Failure {
+                exit: Exit::WriteFailed,
+                message,
+                state: capacity.state(),
+            })
+        });
         let ended = ended.map(|capacity| {
             let mut report = Report::new(Task::Probe, stick);
             report.exit = capacity.exit();
@@ -180,6 +195,11 @@ impl<'a> Progress<'a> {
             done: Bytes::ZERO,
             sink,
         }
+    }
+
+    /// What is at work.
+    fn title(&self) -> Option<String> {
+        self.steps.get(self.step).map(|step| step.title.clone())
     }
 
     fn before(&self, step: usize) -> Bytes {

@@ -25,6 +25,7 @@ pub mod direct;
 mod fault;
 #[cfg(test)]
 mod fixture;
+pub mod gone;
 pub mod identity;
 pub mod lock;
 #[cfg(test)]

@@ -241,8 +241,21 @@ pub struct Look {
 }
 
 impl Job<'_> {
-    /// Looks at everything.
+    /// Looks at everything. A stick that was pulled out meanwhile is told as that: what could not be read then is no
+    /// damage.
     pub fn look(&self, task: Task, steps: &mut Steps<'_>) -> Result<Found, Failure> {
+        let found = self.look_over(task, steps);
+        let sound = match &found {
+            Ok(found) => found.report.exit == Exit::Verified,
+            Err(failure) => failure.exit == Exit::Cancelled,
+        };
+        if sound {
+            return found;
+        }
+        self.subject.gone(steps.current()).map_or(found, Err)
+    }
+
+    fn look_over(&self, task: Task, steps: &mut Steps<'_>) -> Result<Found, Failure> {
         steps.start(Work::CheckTable);
         let tables = table::look(self.subject);
         steps.finish();

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::target::{Target, TargetError};
-use crate::disk::{Disk, System, Use, shown};
+use crate::disk::{Disk, Identity, System, Use, gone, shown};
 use crate::image::iso9660::Iso;
 use crate::image::isomd5::{self, Check, Implanted};
 use crate::plan::target::{describe, sizes};
 use crate::read::{ReadAt, Source, Window};
 use crate::record::{CHUNK, Record, Sha256Sum, tree};
 use crate::refusal::Refusal;
+use crate::report::{Exit, Failure, StickState};
 use crate::request::FsKind;
 use crate::superblock::{self, Details};
 use crate::table::Table;
@@ -94,6 +95,19 @@ impl Subject {
             subject.look_at_volume();
         }
         Ok(subject)
+    }
+
+    /// The failure that it is to a job if the stick was pulled out, at this step. Asked only after errors: it waits a
+    /// second for a disk to go.
+    pub fn gone(&self, step: Option<&str>) -> Option<Failure> {
+        let disk = self.disk.as_ref()?;
+        let next = "run the same command again";
+        let message = gone::told(&disk.path, &Identity::of(disk), step, next)?;
+        Some(Failure {
+            exit: Exit::WriteFailed,
+            message,
+            state: StickState::Untouched,
+        })
     }
 
     /// The filesystems behind the image: those that the record lists, else those that the table shows.

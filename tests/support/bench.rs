@@ -133,9 +133,14 @@ pub fn sha256(path: &Path, len: Option<u64>) -> String {
 /// A directory of a test's own, and what it attached and mounted; taken down in the opposite order.
 pub struct Bench {
     pub dir: TempDir,
-    undo: Vec<(&'static str, Vec<String>)>,
-    /// Loop devices and the files behind them.
-    loops: Vec<(String, PathBuf)>,
+    undo: Vec<Undo>,
+}
+
+enum Undo {
+    /// A program with its arguments.
+    Run(&'static str, Vec<String>),
+    /// A loop device, as long as this file is behind it.
+    Detach(String, PathBuf),
 }
 
 impl Bench {
@@ -145,7 +150,6 @@ impl Bench {
         Bench {
             dir,
             undo: Vec::new(),
-            loops: Vec::new(),
         }
     }
 
@@ -178,7 +182,8 @@ impl Bench {
         let node = run("losetup", &args).trim().to_owned();
         // A device of this number may have had partitions, which outlive it.
         output("partx", &["--delete", &node]);
-        self.loops.push((node.clone(), file.to_path_buf()));
+        let undo = Undo::Detach(node.clone(), file.to_path_buf());
+        self.undo.push(undo);
         node.into()
     }
 
@@ -194,23 +199,28 @@ impl Bench {
 
     pub fn undone_by(&mut self, program: &'static str, args: &[&str]) {
         let args = args.iter().map(ToString::to_string).collect();
-        self.undo.push((program, args));
+        self.undo.push(Undo::Run(program, args));
     }
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        for (program, args) in self.undo.iter().rev() {
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let _ = output(program, &args);
-        }
-        for (node, file) in self.loops.iter().rev() {
-            // A device that was detached meanwhile may be somebody else's by now.
-            let name = node.trim_start_matches("/dev/");
-            let backing = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"));
-            if backing.is_ok_and(|backing| backing.trim_end() == text(file)) {
-                output("partx", &["--delete", node]);
-                output("losetup", &["--detach", node]);
+        for undo in self.undo.drain(..).rev() {
+            match undo {
+                Undo::Run(program, args) => {
+                    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+                    let _ = output(program, &args);
+                }
+                Undo::Detach(node, file) => {
+                    // A device that was detached meanwhile may be somebody else's by now.
+                    let name = node.trim_start_matches("/dev/");
+                    let backing =
+                        fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"));
+                    if backing.is_ok_and(|backing| backing.trim_end() == text(&file)) {
+                        output("partx", &["--delete", &node]);
+                        output("losetup", &["--detach", &node]);
+                    }
+                }
             }
         }
     }

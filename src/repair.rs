@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::apply::ending::{gone, told};
 use crate::apply::flow::Stop;
-use crate::apply::{let_go, opening};
+use crate::apply::opening::{self, let_go};
 use crate::diagnosis::{Cause, Cure, Damage};
 use crate::digest::hex;
 use crate::disk::buffer::Buffer;

@@ -85,30 +85,19 @@ impl<'a> Job<'a> {
         let equal = equal.map_err(|stop| self.ended(stop, "checking the seed"))?;
         self.finish();
 
-        self.start(Work::Sprout);
-        let uuid = grower.grow();
-        let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
-        self.finish();
         let filesystem = format!("btrfs ({}, zstd)", sprout.checksum);
-        Ok(vec![
-            Made {
-                purpose: "seed".into(),
-                size: room,
-                filesystem: filesystem.clone(),
-                uuid: sprout.seed_uuid.to_string(),
-                checked_by: format!(
-                    "btrfs check, and all {} files compared with the image's",
-                    equal.entries
-                ),
-            },
-            Made {
-                purpose: "sprout".into(),
-                size: sprout.sprout.extent.len,
-                filesystem,
-                uuid,
-                checked_by: "mounting it".into(),
-            },
-        ])
+        let seed = Made {
+            purpose: "seed".into(),
+            size: room,
+            filesystem: filesystem.clone(),
+            uuid: sprout.seed_uuid.to_string(),
+            checked_by: format!(
+                "btrfs check, and all {} files compared with the image's",
+                equal.entries
+            ),
+        };
+        let grown = self.grown(&grower, sprout, filesystem)?;
+        Ok(vec![seed, grown])
     }
 
     /// Grows the sprout from the image's own root, whose checksums are all compared first.
@@ -123,27 +112,36 @@ impl<'a> Job<'a> {
         let checked = grower.check_seed();
         checked.map_err(|stop| self.ended(stop, "checking the seed"))?;
         self.finish();
+        let filesystem = format!("btrfs ({})", sprout.checksum);
+        let seed = Made {
+            purpose: "seed".into(),
+            size: sprout.seed.extent.len,
+            filesystem: format!("{filesystem}, the image's own root"),
+            uuid: sprout.seed_uuid.to_string(),
+            checked_by: "btrfs check of every checksum".into(),
+        };
+        let grown = self.grown(&grower, sprout, filesystem)?;
+        Ok(vec![seed, grown])
+    }
+
+    /// Grows the sprout from a seed that is there.
+    fn grown(
+        &mut self,
+        grower: &Grower<'_>,
+        sprout: &Sprout,
+        filesystem: String,
+    ) -> Result<Made, End> {
         self.start(Work::Sprout);
         let uuid = grower.grow();
         let uuid = uuid.map_err(|stop| self.ended(stop, "growing the sprout"))?;
         self.finish();
-        let filesystem = format!("btrfs ({})", sprout.checksum);
-        Ok(vec![
-            Made {
-                purpose: "seed".into(),
-                size: sprout.seed.extent.len,
-                filesystem: format!("{filesystem}, the image's own root"),
-                uuid: sprout.seed_uuid.to_string(),
-                checked_by: "btrfs check of every checksum".into(),
-            },
-            Made {
-                purpose: "sprout".into(),
-                size: sprout.sprout.extent.len,
-                filesystem,
-                uuid,
-                checked_by: "mounting it".into(),
-            },
-        ])
+        Ok(Made {
+            purpose: "sprout".into(),
+            size: sprout.sprout.extent.len,
+            filesystem,
+            uuid,
+            checked_by: "mounting it".into(),
+        })
     }
 
     /// Why a program ended: Ctrl-C can reach it before it has a process group of its own.

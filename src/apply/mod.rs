@@ -39,7 +39,6 @@ pub mod verify;
 mod within;
 
 use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -49,13 +48,14 @@ use crate::apply::copy::{Copied, Copy, HEAD};
 use crate::apply::encrypted::Lock;
 use crate::apply::ending::{End, tell_if_gone};
 use crate::apply::flow::Stop;
+use crate::apply::opening::{let_go, past_the_cache};
 use crate::apply::verify::{Digests, read_back};
 use crate::capacity::mark::Key;
 use crate::capacity::{Capacity, job, quick};
 use crate::digest::hex;
 use crate::disk::direct::{Kind, Medium, MediumError};
 use crate::disk::proof::ReadProof;
-use crate::disk::{System, rescan, shown};
+use crate::disk::{System, shown};
 use crate::event::{self, Event, Step, Work};
 use crate::host::Host;
 use crate::image::Version;
@@ -505,28 +505,5 @@ impl Job<'_> {
             total: self.total,
         });
         (self.sink)(Event::Finished { step: self.current });
-    }
-}
-
-/// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
-pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
-    if let Some(losetup) = host.program(crate::programs::LOSETUP.name) {
-        let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
-        let _ = program::run_always(Command::new(losetup).args(how));
-    }
-}
-
-/// Closes the target and shows the kernel its new table.
-pub(crate) fn let_go(medium: Medium, notes: &mut Vec<String>) {
-    let path = medium.path().to_owned();
-    let is_disk = medium.is_disk();
-    match medium.release() {
-        Ok(lock) => {
-            if is_disk && let Err(why) = rescan::rescan(&path) {
-                notes.push(why);
-            }
-            drop(lock);
-        }
-        Err(error) => notes.push(error.to_string()),
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Opening the image and the target for a job: the last looks before the first write.
+//! Opening the image and the target for a job, the last looks before the first write; and letting the target go.
 //!
 //! Between the plan and this moment somebody thought about the confirmation, and sticks were plugged in and out. So
 //! everything that made the target a permitted one is judged again: its identity, twice (before anything is unmounted,
@@ -8,14 +8,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::apply::program;
 use crate::disk::direct::{Kind, Medium};
 use crate::disk::target::Target;
-use crate::disk::{Disk, Identity, Protected, Standing, System, mounts, shown};
+use crate::disk::{Disk, Identity, Protected, Standing, System, mounts, rescan, shown};
+use crate::host::Host;
 use crate::image::Version;
 use crate::plan::{Plan, PlannedTarget};
+use crate::programs::LOSETUP;
 
 /// Opens the image, and makes sure that it is what the plan saw: the same version of the file, and the bytes that the
 /// patches replace (who can write to a file can set its times).
@@ -137,5 +141,28 @@ fn still(
             )
         }
         _ => bail!("{name} is another kind of disk than the plan saw; plan again"),
+    }
+}
+
+/// Makes a loop device read its file past the page cache. Where that cannot be, nothing will be called verified.
+pub(crate) fn past_the_cache(host: &Host, medium: &Medium) {
+    if let Some(losetup) = host.program(LOSETUP.name) {
+        let how = ["--direct-io=on".as_ref(), medium.path().as_os_str()];
+        let _ = program::run_always(Command::new(losetup).args(how));
+    }
+}
+
+/// Closes the target and shows the kernel its new table.
+pub(crate) fn let_go(medium: Medium, notes: &mut Vec<String>) {
+    let path = medium.path().to_owned();
+    let is_disk = medium.is_disk();
+    match medium.release() {
+        Ok(lock) => {
+            if is_disk && let Err(why) = rescan::rescan(&path) {
+                notes.push(why);
+            }
+            drop(lock);
+        }
+        Err(error) => notes.push(error.to_string()),
     }
 }
